@@ -1,0 +1,9 @@
+//! Kubernetes audit: the policy and its loader, rule evaluation, options, events and logs.
+//!
+//! Pure: no I/O but readers given by the caller, no async, no engine.
+
+pub mod evaluate;
+pub mod event;
+pub mod level;
+pub mod options;
+pub mod policy;

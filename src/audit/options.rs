@@ -1,0 +1,1 @@
+//! The audit options of kube-apiserver: names, defaults, validation.

@@ -1,0 +1,1 @@
+//! Labs: a started scenario, its directory, its background process, its life.

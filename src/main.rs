@@ -1,0 +1,5 @@
+//! The `ckslab` binary: everything is in the library.
+
+fn main() -> ckslab::exit::Exit {
+    ckslab::cli::main()
+}

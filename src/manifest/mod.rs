@@ -1,0 +1,1 @@
+//! Static-pod manifests as the kubelet reads them.

@@ -1,0 +1,143 @@
+//! What the API server knows of a request (`k8s.io/apiserver/pkg/endpoints/request`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+pub use crate::audit::event::UserInfo;
+
+/// The request's path and method, understood (`requestinfo.go`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// Whether the path names an API resource.
+    pub is_resource: bool,
+    /// The path, undecoded query removed.
+    pub path: String,
+    /// `get`, `list`, `watch`, `create`... or the lower-case method.
+    pub verb: String,
+    /// `api` or `apis`.
+    pub api_prefix: String,
+    /// API group.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Resource, plural.
+    pub resource: String,
+    /// Subresource.
+    pub subresource: String,
+    /// Object name.
+    pub name: String,
+    /// Path segments from the resource on.
+    pub parts: Vec<String>,
+}
+
+/// A request past authentication, impersonation and authorisation.
+pub struct ApiRequest {
+    /// Path and method, understood.
+    pub info: RequestInfo,
+    /// The acting user (the impersonated one, if any).
+    pub user: UserInfo,
+    /// HTTP method.
+    pub method: http::Method,
+    /// Path and query as sent.
+    pub uri: http::Uri,
+    /// Headers.
+    pub headers: http::HeaderMap,
+    /// Decoded query parameters, in order.
+    pub query: Vec<(String, String)>,
+    /// The body, read whole (at most 3 MiB; larger ones were answered with 413).
+    pub body: Bytes,
+    /// The audit context of this request.
+    pub audit: AuditContext,
+    /// `Warning` headers to send, in order.
+    pub warnings: Warnings,
+    /// The connection upgrade, for exec, attach, port-forward and proxy.
+    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl ApiRequest {
+    /// The first value of a query parameter.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Warnings for the client, shared by everything that handles a request.
+#[derive(Debug, Clone, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Adds a warning, once.
+    pub fn add(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+
+    /// Takes the warnings.
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What handlers add to the audit events of a request. Setters are cheap when the level does not
+/// want the value: ask [`AuditContext::wants_request`] before building one.
+#[derive(Clone, Default)]
+pub struct AuditContext(pub(super) Arc<Mutex<AuditDraft>>);
+
+/// The draft behind an [`AuditContext`].
+#[derive(Debug, Default)]
+pub struct AuditDraft {
+    /// Level decided by the policy.
+    pub level: Option<crate::audit::level::Level>,
+    /// Whether managed fields are left out of recorded bodies.
+    pub omit_managed_fields: bool,
+    /// Recorded request body.
+    pub request_object: Option<Value>,
+    /// Recorded response body.
+    pub response_object: Option<Value>,
+    /// Overrides of the object reference found out later: name, namespace, uid, resourceVersion...
+    pub object_ref: Option<crate::audit::event::ObjectReference>,
+    /// Annotations.
+    pub annotations: std::collections::BTreeMap<String, String>,
+}
+
+impl AuditContext {
+    /// Works on the draft.
+    pub fn with<T>(&self, f: impl FnOnce(&mut AuditDraft) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the request body is recorded.
+    #[must_use]
+    pub fn wants_request(&self) -> bool {
+        self.with(|draft| draft.level >= Some(crate::audit::level::Level::Request))
+    }
+
+    /// Whether the response body is recorded.
+    #[must_use]
+    pub fn wants_response(&self) -> bool {
+        self.with(|draft| draft.level >= Some(crate::audit::level::Level::RequestResponse))
+    }
+
+    /// Adds an annotation.
+    pub fn annotate(&self, key: &str, value: &str) {
+        self.with(|draft| draft.annotations.insert(key.to_owned(), value.to_owned()));
+    }
+}

@@ -1,0 +1,1 @@
+//! The rest of the cluster: bootstrap objects, controllers, scheduler, node agents.

@@ -1,0 +1,1 @@
+//! The kubelet: watches the manifests directory; starts, stops and replaces static pods.

@@ -1,0 +1,15 @@
+//! The embedded engine: a control-plane node that ckslab simulates itself.
+//!
+//! Layers, as on a real node: node root (files, PKI), kubelet, container runtime, API server,
+//! the rest of the cluster (store, controllers, agents), node tools.
+
+pub mod apiserver;
+pub mod cluster;
+pub mod confine;
+pub mod kubelet;
+pub mod machine;
+pub mod pace;
+pub mod process;
+pub mod runtime;
+pub mod store;
+pub mod tools;

@@ -1,0 +1,3 @@
+//! The container runtime: containers, mounts, logs.
+
+pub mod rootfs;

@@ -1,0 +1,1 @@
+//! Node tools: what a learner runs on the node (crictl, journalctl, systemctl...).

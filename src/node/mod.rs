@@ -1,0 +1,207 @@
+//! Nodes: the control-plane node of a lab, and the engines that provide one.
+//!
+//! Architecture invariant: engines know no scenario and no grade; setup and grading know only
+//! the [`Node`] trait.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub mod embedded;
+
+/// A node as setup and grading see it. Every path is a path on the node (`/etc/kubernetes/...`).
+pub trait Node: Send + Sync {
+    /// Name of the engine: `embedded` or `kind`.
+    fn engine(&self) -> &'static str;
+
+    /// What is at a path on the node; symbolic links are followed as on the node itself.
+    ///
+    /// # Errors
+    /// When the node cannot be asked. A path that does not exist is [`NodeFile::Missing`].
+    fn read(&self, path: &str) -> Result<NodeFile, NodeError>;
+
+    /// Writes a whole file (temporary file, then rename), with its parent directories.
+    ///
+    /// # Errors
+    /// When the node refuses or cannot be reached.
+    fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), NodeError>;
+
+    /// Makes a directory and its parents.
+    ///
+    /// # Errors
+    /// When the node refuses or cannot be reached.
+    fn create_dir(&self, path: &str, mode: u32) -> Result<(), NodeError>;
+
+    /// Removes a file, link or whole directory; nothing there is no error.
+    ///
+    /// # Errors
+    /// When the node refuses or cannot be reached.
+    fn remove(&self, path: &str) -> Result<(), NodeError>;
+
+    /// Names in a directory of the node, sorted.
+    ///
+    /// # Errors
+    /// When it is no directory or the node cannot be reached.
+    fn list(&self, path: &str) -> Result<Vec<String>, NodeError>;
+
+    /// Runs a command on the node.
+    ///
+    /// # Errors
+    /// When the command cannot be run at all.
+    fn exec(&self, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError>;
+
+    /// The state of the API server as it really runs.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    fn api_server(&self) -> Result<ApiServerState, NodeError>;
+
+    /// What the running API server process sees at a path of its own file system (mounts resolved).
+    ///
+    /// # Errors
+    /// When no API server process runs or the node cannot be asked.
+    fn read_as_api_server(&self, path: &str) -> Result<NodeFile, NodeError>;
+
+    /// The last lines of the kubelet's journal.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    fn kubelet_journal(&self, lines: usize) -> Result<Vec<String>, NodeError>;
+
+    /// Creates objects (or replaces those of the same name), as if they had always been there: unaudited
+    /// where the engine can. Works before the node was booted for the first time on engines that boot.
+    ///
+    /// # Errors
+    /// When the node refuses or cannot be reached.
+    fn seed_objects(&self, objects: &[serde_json::Value]) -> Result<(), NodeError>;
+
+    /// A client configuration for the lab's API server with this identity. Must be called within a
+    /// tokio runtime only for the client made from it, not for the call.
+    ///
+    /// # Errors
+    /// When credentials cannot be made.
+    fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError>;
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeFile {
+    /// Nothing.
+    Missing,
+    /// A regular file.
+    File {
+        /// Its bytes, at most [`NodeFile::LIMIT`].
+        content: Vec<u8>,
+        /// Size in bytes; larger than `content` when cut.
+        size: u64,
+        /// Permission bits.
+        mode: u32,
+        /// Identity of the file (device and inode), to notice a replacement.
+        inode: u64,
+    },
+    /// A directory, with its permission bits.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A device, socket, pipe, or a link that leads nowhere sensible.
+    Other(String),
+}
+
+impl NodeFile {
+    /// At most this many bytes of a file are read into memory.
+    pub const LIMIT: u64 = 64 << 20;
+}
+
+/// The result of a command on the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Exit code.
+    pub code: u8,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Who a request is made as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// `kubernetes-admin` of `kubeadm:cluster-admins`.
+    Admin,
+    /// `kubernetes-super-admin` of `system:masters`: works without RBAC objects.
+    SuperAdmin,
+    /// A client certificate for this user and these groups, signed with the cluster's CA.
+    User {
+        /// User name (CN).
+        name: String,
+        /// Groups (O).
+        groups: Vec<String>,
+    },
+    /// No credentials.
+    Anonymous,
+}
+
+/// State of the API server container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerPhase {
+    /// The process runs.
+    Running,
+    /// No process; the kubelet waits (back-off, mounts, image).
+    Waiting,
+    /// The process ended and was not restarted yet.
+    Exited,
+    /// There is no such container or pod.
+    Absent,
+}
+
+/// The API server as it really runs; the `apiserver` object of `status -o json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiServerState {
+    /// Phase of the container.
+    pub state: ContainerPhase,
+    /// Whether `/readyz` answers ok.
+    pub ready: bool,
+    /// Command line of the running process; empty when none runs.
+    pub argv: Vec<String>,
+    /// Restarts of the container within its pod.
+    pub restarts: u32,
+    /// Waiting or termination reason: `CrashLoopBackOff`, `ContainerCreating`, `Error`...
+    pub reason: Option<String>,
+    /// The message that goes with the reason.
+    pub message: Option<String>,
+    /// Exit code of the last ended process.
+    pub exit_code: Option<i32>,
+    /// Last lines of the container's log.
+    pub log_tail: Vec<String>,
+    /// Whether the kubelet still has work to do with the manifests as they are on disk now
+    /// (a change not yet acted on, a stop or start under way): a grader waits while true.
+    #[serde(skip, default)]
+    pub converging: bool,
+    /// Identifies the process: changes whenever another process took over.
+    #[serde(skip, default)]
+    pub instance: String,
+    /// Environment facts an engine may add for messages.
+    #[serde(skip, default)]
+    pub notes: BTreeMap<String, String>,
+}
+
+/// Why a node could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The node does not run.
+    #[error("the node does not run: {0}")]
+    NotRunning(String),
+    /// An input or output error on the node.
+    #[error("`{path}` on the node: {source}")]
+    Io {
+        /// Path on the node.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node refuses, with the reason.
+    #[error("{0}")]
+    Refused(String),
+}

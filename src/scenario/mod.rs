@@ -1,0 +1,1 @@
+//! Scenarios: exercises as files, their variables, setup, faults, checks and attempts.

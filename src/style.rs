@@ -1,0 +1,1 @@
+//! Colour, per stream: meaning is never carried by colour alone, `NO_COLOR` is honoured.

@@ -1,0 +1,8 @@
+//! End-to-end and conformance tests.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may end itself"
+)]

@@ -1,6 +1,18 @@
 //! The API server: flags, start-up, HTTPS, the request pipeline, resources, audit.
 
+pub mod admission;
 pub mod api;
+pub mod audit;
+pub mod authn;
+pub mod authz;
 pub mod catalog;
+pub mod discovery;
+pub mod flags;
+pub mod kinds;
+pub mod openapi;
+pub mod pipeline;
+pub mod registry;
 pub mod request;
+pub mod state;
 pub mod status;
+pub mod subresources;

@@ -1,0 +1,96 @@
+//! What everything inside one running API server shares.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::Sink;
+use super::authn::tokens::Tokens;
+use super::authz::rbac::Rbac;
+use super::catalog::Resource;
+use super::flags::Flags;
+use crate::node::embedded::machine::Machine;
+use crate::node::embedded::store::Store;
+
+/// One running API server.
+pub struct ApiState {
+    /// Objects.
+    pub store: Store,
+    /// The machine it runs on.
+    pub machine: Arc<Machine>,
+    /// Issuer and verifier of service-account tokens.
+    pub tokens: Tokens,
+    /// The command line.
+    pub flags: Flags,
+    /// Custom resources.
+    pub custom: CustomCatalog,
+    /// RBAC objects, ready for decisions.
+    pub rbac: Rbac,
+    /// Audit policy and backends.
+    pub audit: Sink,
+    /// Cancelled when the server shuts down: watches and other long answers end.
+    pub shutdown: CancellationToken,
+    /// When the server started.
+    pub started: jiff::Timestamp,
+}
+
+impl ApiState {
+    /// A served resource: built in, or custom.
+    #[must_use]
+    pub fn resource(&self, group: &str, version: &str, name: &str) -> Option<Arc<Resource>> {
+        if let Some(resource) = super::catalog::find(group, version, name) {
+            return Some(Arc::new(resource.clone()));
+        }
+        self.custom
+            .find(group, version, name)
+            .map(|custom| custom.resource.clone())
+    }
+}
+
+/// A version of a custom resource that is served.
+#[derive(Debug, Clone)]
+pub struct CustomResource {
+    /// As discovery describes it.
+    pub resource: Arc<Resource>,
+    /// Kind of its lists.
+    pub list_kind: String,
+    /// The CustomResourceDefinition.
+    pub definition: Arc<Value>,
+    /// `spec.versions[]` entry of this version.
+    pub version: Arc<Value>,
+}
+
+/// The custom resources that are served now. The controller of CustomResourceDefinitions replaces
+/// the list; readers keep what they took.
+#[derive(Debug, Default)]
+pub struct CustomCatalog(RwLock<Arc<Vec<CustomResource>>>);
+
+impl CustomCatalog {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Arc<Vec<CustomResource>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the list.
+    pub fn replace(&self, all: Vec<CustomResource>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
+    }
+
+    /// The custom resource of this group, version and plural name.
+    #[must_use]
+    pub fn find(&self, group: &str, version: &str, name: &str) -> Option<CustomResource> {
+        self.all()
+            .iter()
+            .find(|c| {
+                c.resource.group == group
+                    && c.resource.version == version
+                    && c.resource.name == name
+            })
+            .cloned()
+    }
+}

@@ -80,7 +80,12 @@ pub struct FieldError {
 impl FieldError {
     /// An error of this kind; `value` is shown where the kind shows values.
     #[must_use]
-    pub fn new(reason: Reason, field: impl Into<String>, value: &Value, detail: impl Into<String>) -> Self {
+    pub fn new(
+        reason: Reason,
+        field: impl Into<String>,
+        value: &Value,
+        detail: impl Into<String>,
+    ) -> Self {
         let detail = detail.into();
         let mut body = match reason {
             Reason::Required

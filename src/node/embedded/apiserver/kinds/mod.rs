@@ -1,5 +1,7 @@
 //! What is special about each kind: defaults, preparation, validation.
 
+pub mod field;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,16 +11,7 @@ use super::request::UserInfo;
 use super::state::ApiState;
 use super::status::Status;
 
-/// A field that is not valid; the registry makes a 422 Status of a list of these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
-    /// Path of the field: `spec.containers[0].name`.
-    pub field: String,
-    /// `FieldValueInvalid`, `FieldValueRequired`, `FieldValueForbidden`...
-    pub reason: &'static str,
-    /// The text without the field: `Invalid value: "A": must be lower case`.
-    pub message: String,
-}
+pub use field::{FieldError, invalid_status};
 
 /// Fills in the defaults of a decoded object.
 pub fn default_object(resource: &Resource, object: &mut Value) {

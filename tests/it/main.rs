@@ -6,3 +6,5 @@
     clippy::indexing_slicing,
     reason = "a test may end itself"
 )]
+
+mod registry;

@@ -13,6 +13,7 @@ pub mod openapi;
 pub mod pipeline;
 pub mod registry;
 pub mod request;
+pub mod schema;
 pub mod state;
 pub mod status;
 pub mod subresources;

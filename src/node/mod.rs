@@ -20,6 +20,32 @@ pub trait Node: Send + Sync {
     /// When the node cannot be asked. A path that does not exist is [`NodeFile::Missing`].
     fn read(&self, path: &str) -> Result<NodeFile, NodeError>;
 
+    /// As [`Node::read`], but the content starts at `offset`. Engines that can should not read what is before it.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    fn read_from(&self, path: &str, offset: u64) -> Result<NodeFile, NodeError> {
+        Ok(match self.read(path)? {
+            NodeFile::File {
+                content,
+                size,
+                mode,
+                inode,
+            } => {
+                let start = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(content.len());
+                NodeFile::File {
+                    content: content.get(start..).unwrap_or_default().to_vec(),
+                    size,
+                    mode,
+                    inode,
+                }
+            }
+            other => other,
+        })
+    }
+
     /// Writes a whole file (temporary file, then rename), with its parent directories.
     ///
     /// # Errors

@@ -1,1 +1,43 @@
-//! Scenarios: exercises as files, their variables, setup, faults, checks and attempts.
+//! Scenarios: exercises as files, their variables, their setup and their recorded attempts.
+//!
+//! Architecture invariant: a scenario knows a node only through [`crate::node::Node`], so every
+//! scenario works on every engine unless it says why not.
+
+pub mod attempt;
+pub mod definition;
+pub mod error;
+pub mod lint;
+pub mod load;
+pub mod manifest_text;
+pub mod resolved;
+pub mod setup;
+pub mod starter;
+pub mod template;
+pub mod variables;
+
+pub use attempt::{Attempt, AttemptKind};
+pub use definition::Definition;
+pub use error::ScenarioError;
+pub use load::Scenario;
+pub use resolved::{Hint, Resolved};
+pub use setup::Baseline;
+
+/// The JSON Schema of `scenario.yaml`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Definition).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("title".into(), "ckslab scenario".into());
+    }
+    schema
+}
+
+/// The JSON Schema of a file in `attempts/`.
+#[must_use]
+pub fn attempt_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(attempt::AttemptFile).to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("title".into(), "ckslab attempt".into());
+    }
+    schema
+}

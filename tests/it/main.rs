@@ -7,4 +7,5 @@
     reason = "a test may end itself"
 )]
 
+mod kinds;
 mod registry;

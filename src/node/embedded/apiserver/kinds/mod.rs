@@ -1,24 +1,36 @@
 //! What is special about each kind: defaults, preparation, validation.
 
+pub mod allocate;
+pub mod defaults;
+pub mod edit;
 pub mod field;
+pub mod quantity;
+pub mod strategy;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::catalog::Resource;
+use super::catalog::{self, Resource};
 use super::request::UserInfo;
 use super::state::ApiState;
 use super::status::Status;
 
 pub use field::{FieldError, invalid_status};
 
-/// Fills in the defaults of a decoded object.
-pub fn default_object(resource: &Resource, object: &mut Value) {
-    let _ = (resource, object);
+/// Whether a resource is one of the built-in ones, not a custom one.
+#[must_use]
+pub fn is_built_in(resource: &Resource) -> bool {
+    catalog::find(&resource.group, &resource.version, &resource.name).is_some()
 }
 
-/// Prepares an object to be created: status dropped, generation, fields set by the server.
+/// Fills in the defaults of a decoded object.
+pub fn default_object(resource: &Resource, object: &mut Value) {
+    defaults::apply(resource, object);
+}
+
+/// Prepares an object to be created: status dropped, generation, fields set by the server. The object
+/// has its final name and uid already.
 ///
 /// # Errors
 /// The Status to answer with.
@@ -28,7 +40,24 @@ pub fn prepare_create(
     user: &UserInfo,
     object: &mut Value,
 ) -> Result<(), Status> {
-    let _ = (state, resource, user, object);
+    let _ = state;
+    strategy::create(resource, user, object);
+    Ok(())
+}
+
+/// Allocates what an object needs from the cluster (addresses and ports of services), once it is
+/// known to be valid: right before it is stored.
+///
+/// # Errors
+/// The Status to answer with.
+pub fn allocate(
+    state: &Arc<ApiState>,
+    resource: &Resource,
+    object: &mut Value,
+) -> Result<(), Status> {
+    if resource.group.is_empty() && resource.kind == "Service" {
+        allocate::service(state, object)?;
+    }
     Ok(())
 }
 
@@ -43,7 +72,11 @@ pub fn prepare_update(
     old: &Value,
     new: &mut Value,
 ) -> Result<(), Status> {
-    let _ = (state, resource, subresource, old, new);
+    let _ = state;
+    if subresource.is_empty() && resource.group.is_empty() && resource.kind == "Service" {
+        strategy::keep_service_allocations(old, new);
+    }
+    strategy::update(resource, subresource, old, new);
     Ok(())
 }
 
@@ -64,6 +97,13 @@ pub fn prepare_delete(
 /// Validates an object to be created (`old` is `None`) or updated.
 #[must_use]
 pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
+    let _ = (resource, old, new);
+    Vec::new()
+}
+
+/// Warnings about an object that was written (`WarningsOnCreate`, `WarningsOnUpdate`).
+#[must_use]
+pub fn warnings(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<String> {
     let _ = (resource, old, new);
     Vec::new()
 }

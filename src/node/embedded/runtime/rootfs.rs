@@ -1,7 +1,15 @@
 //! The file system a container sees: its mounts over a writable layer of its own.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use crate::node::embedded::confine::Confined;
+
+/// Links followed before a path counts as a loop, as in Linux.
+const MAX_LINKS: usize = 40;
 
 /// A mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,11 +25,28 @@ pub struct Mount {
 }
 
 /// The file system of a container. Every path is a path inside the container.
+///
+/// A file that is mounted itself is bound by its inode: a file that an editor later puts in its
+/// place on the node is not seen, as with a real bind mount. The bound inode is kept alive by a
+/// hard link beside the writable layer, so that another process can look through it too.
 #[derive(Debug, Clone)]
 pub struct Rootfs {
     node_root: PathBuf,
     writable_layer: PathBuf,
     mounts: Vec<Mount>,
+}
+
+/// What backs a path of the container.
+struct Place {
+    /// The directory on the host the path is in.
+    files: Confined,
+    /// The path within it.
+    path: String,
+    /// Number of the mount; `None` for the writable layer.
+    mount: Option<usize>,
+    /// Whether the path is the mount point itself.
+    is_mount_point: bool,
+    read_only: bool,
 }
 
 impl Rootfs {
@@ -41,22 +66,130 @@ impl Rootfs {
         &self.mounts
     }
 
+    /// The writable layer on the host.
+    #[must_use]
+    pub fn writable_layer(&self) -> &std::path::Path {
+        &self.writable_layer
+    }
+
+    /// Makes the writable layer and the mount points, as the runtime does before it starts the
+    /// process; binds files that are mounted themselves.
+    ///
+    /// # Errors
+    /// As `mkdir` and `open` on the node, with the mount that could not be made.
+    pub fn prepare(&self) -> Result<(), (Mount, io::Error)> {
+        let layer = Confined::new(&self.writable_layer);
+        let made = std::fs::create_dir_all(&self.writable_layer);
+        let unnamed = |error| {
+            let mount = Mount {
+                name: String::new(),
+                container_path: "/".into(),
+                node_path: "/".into(),
+                read_only: false,
+            };
+            (mount, error)
+        };
+        made.map_err(unnamed)?;
+        for dir in ["/dev", "/etc", "/proc", "/root", "/sys", "/tmp", "/usr/local/bin", "/var"] {
+            layer.create_dir_all(dir, 0o755).map_err(unnamed)?;
+        }
+        let node = Confined::new(&self.node_root);
+        // Parents first, so that a mount inside another one gets its mount point there.
+        let mut order: Vec<(usize, &Mount)> = self.mounts.iter().enumerate().collect();
+        order.sort_by_key(|(_, mount)| normal(&mount.container_path));
+        for (index, mount) in order {
+            let is_dir = node.metadata(&mount.node_path).map(|m| m.is_dir());
+            let result = is_dir.and_then(|is_dir| {
+                self.mount_point(mount, is_dir)?;
+                if !is_dir {
+                    self.bind(index, &node, mount);
+                }
+                Ok(())
+            });
+            result.map_err(|error| (mount.clone(), error))?;
+        }
+        Ok(())
+    }
+
+    fn mount_point(&self, mount: &Mount, is_dir: bool) -> io::Result<()> {
+        let point = normal(&mount.container_path);
+        let covered = self.without_own_mount(&point);
+        if covered.metadata(&point).is_ok() {
+            return Ok(());
+        }
+        if is_dir {
+            return covered.create_dir_all(&point, 0o755);
+        }
+        if let Some((parent, _)) = point.rsplit_once('/') {
+            covered.create_dir_all(parent, 0o755)?;
+        }
+        covered.append(&point, 0o755).map(drop)
+    }
+
+    /// This file system as it is before anything is mounted at `point` or below.
+    fn without_own_mount(&self, point: &str) -> Self {
+        let below = format!("{}/", point.trim_end_matches('/'));
+        let mut other = self.clone();
+        for mount in &mut other.mounts {
+            let at = normal(&mount.container_path);
+            if at == point || at.starts_with(&below) {
+                // Matches no path. Removing it would shift the numbers of the binds.
+                mount.container_path = "\0".into();
+            }
+        }
+        other
+    }
+
+    /// Keeps the inode of a mounted file. Where that fails (another file system) the mount goes
+    /// by path, which differs only for files replaced later.
+    fn bind(&self, index: usize, node: &Confined, mount: &Mount) {
+        let binds = self.binds();
+        if std::fs::create_dir_all(&binds).is_err() {
+            return;
+        }
+        let link = binds.join(index.to_string());
+        let _ = std::fs::remove_file(&link);
+        if let Ok(path) = node.canonical(&mount.node_path) {
+            let source = self.node_root.join(path.trim_start_matches('/'));
+            let _ = std::fs::hard_link(source, link);
+        }
+    }
+
+    fn binds(&self) -> PathBuf {
+        self.writable_layer.with_file_name("binds")
+    }
+
     /// Reads a whole file of at most `limit` bytes.
     ///
     /// # Errors
-    /// As `open` and `read` in the container; `FileTooLarge` past the limit.
+    /// As `open` and `read` in the container; `EFBIG` past the limit.
     pub fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let _ = (path, limit, &self.node_root, &self.writable_layer);
-        Err(io::ErrorKind::NotFound.into())
+        let place = self.resolve(path, true)?;
+        place.files.read(&place.path, limit)
     }
 
     /// Opens a file for appending, creating it with `mode`.
     ///
     /// # Errors
     /// As `open(O_WRONLY|O_APPEND|O_CREAT)` in the container.
-    pub fn append(&self, path: &str, mode: u32) -> io::Result<std::fs::File> {
-        let _ = (path, mode);
-        Err(io::ErrorKind::NotFound.into())
+    pub fn append(&self, path: &str, mode: u32) -> io::Result<File> {
+        let place = self.resolve(path, true)?;
+        if place.files.metadata(&place.path).is_ok_and(|m| m.is_dir()) {
+            return Err(Errno::ISDIR.into());
+        }
+        place.writable()?;
+        place.files.append(&place.path, mode)
+    }
+
+    /// Writes a whole file.
+    ///
+    /// # Errors
+    /// As `open(O_WRONLY|O_CREAT|O_TRUNC)` and `write` in the container.
+    pub fn write(&self, path: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        use std::io::Write;
+        let mut file = self.append(path, mode)?;
+        file.set_len(0)?;
+        file.write_all(bytes)
     }
 
     /// Makes a directory and its parents.
@@ -64,8 +197,22 @@ impl Rootfs {
     /// # Errors
     /// As `mkdir` in the container.
     pub fn create_dir_all(&self, path: &str, mode: u32) -> io::Result<()> {
-        let _ = (path, mode);
-        Err(io::ErrorKind::NotFound.into())
+        let mut so_far = String::new();
+        for component in path.split('/').filter(|c| !c.is_empty()) {
+            so_far.push('/');
+            so_far.push_str(component);
+            let place = self.resolve(&so_far, true)?;
+            match place.files.metadata(&place.path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return Err(Errno::NOTDIR.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    place.writable()?;
+                    place.files.create_dir_all(&place.path, mode)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Renames within a directory.
@@ -73,8 +220,17 @@ impl Rootfs {
     /// # Errors
     /// As `rename` in the container (`EBUSY` for a mount point).
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let _ = (from, to);
-        Err(io::ErrorKind::NotFound.into())
+        let from = self.resolve(from, false)?;
+        let to = self.resolve(to, false)?;
+        from.writable()?;
+        to.writable()?;
+        if from.is_mount_point || to.is_mount_point {
+            return Err(Errno::BUSY.into());
+        }
+        if from.mount != to.mount {
+            return Err(Errno::XDEV.into());
+        }
+        from.files.rename(&from.path, &to.path)
     }
 
     /// Removes a file.
@@ -82,8 +238,12 @@ impl Rootfs {
     /// # Errors
     /// As `unlink` in the container.
     pub fn remove_file(&self, path: &str) -> io::Result<()> {
-        let _ = path;
-        Err(io::ErrorKind::NotFound.into())
+        let place = self.resolve(path, false)?;
+        place.writable()?;
+        if place.is_mount_point {
+            return Err(Errno::BUSY.into());
+        }
+        place.files.remove_file(&place.path)
     }
 
     /// Names in a directory, sorted.
@@ -91,8 +251,8 @@ impl Rootfs {
     /// # Errors
     /// As `readdir` in the container.
     pub fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let _ = path;
-        Err(io::ErrorKind::NotFound.into())
+        let place = self.resolve(path, true)?;
+        place.files.list(&place.path)
     }
 
     /// Metadata of a file, links followed.
@@ -100,7 +260,214 @@ impl Rootfs {
     /// # Errors
     /// As `stat` in the container.
     pub fn metadata(&self, path: &str) -> io::Result<std::fs::Metadata> {
-        let _ = path;
-        Err(io::ErrorKind::NotFound.into())
+        let place = self.resolve(path, true)?;
+        place.files.metadata(&place.path)
+    }
+
+    /// Resolves a path with the links of the container: an absolute link inside a mount leads to
+    /// a path of the container, not of the node.
+    fn resolve(&self, path: &str, follow_last: bool) -> io::Result<Place> {
+        if path.is_empty() {
+            return Err(Errno::NOENT.into());
+        }
+        let mut todo: Vec<String> = reversed(path);
+        let mut done: Vec<String> = Vec::new();
+        let mut links = 0;
+        while let Some(component) = todo.pop() {
+            if component == ".." {
+                done.pop();
+                continue;
+            }
+            done.push(component);
+            let place = self.place(&done);
+            let is_last = todo.is_empty();
+            if place.is_mount_point {
+                if !is_last && !place.files.metadata(&place.path)?.is_dir() {
+                    return Err(Errno::NOTDIR.into());
+                }
+                continue;
+            }
+            match place.files.symlink_metadata(&place.path) {
+                Ok(metadata) if metadata.file_type().is_symlink() => {
+                    if is_last && !follow_last {
+                        continue;
+                    }
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = place.files.read_link(&place.path)?;
+                    done.pop();
+                    if target.starts_with('/') {
+                        done.clear();
+                    }
+                    todo.extend(reversed(&target));
+                }
+                Ok(metadata) if !is_last && !metadata.is_dir() => {
+                    return Err(Errno::NOTDIR.into());
+                }
+                Err(error) if !is_last => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(self.place(&done))
+    }
+
+    /// What backs a path that contains no links. The last of the longest matching mounts wins.
+    fn place(&self, components: &[String]) -> Place {
+        let path = format!("/{}", components.join("/"));
+        let mut best: Option<(usize, String, &Mount)> = None;
+        for (index, mount) in self.mounts.iter().enumerate() {
+            let at = normal(&mount.container_path);
+            let inside = at == "/" || path == at || path.starts_with(&format!("{at}/"));
+            if inside && best.as_ref().is_none_or(|(_, b, _)| at.len() >= b.len()) {
+                best = Some((index, at, mount));
+            }
+        }
+        let Some((index, at, mount)) = best else {
+            return Place {
+                files: Confined::new(&self.writable_layer),
+                path,
+                mount: None,
+                is_mount_point: false,
+                read_only: false,
+            };
+        };
+        let rest = path.strip_prefix(at.trim_end_matches('/')).unwrap_or("");
+        let bound = self.binds().join(index.to_string());
+        let is_mount_point = rest.is_empty() || rest == "/";
+        let (files, path) = if is_mount_point && bound.symlink_metadata().is_ok() {
+            (Confined::new(&self.binds()), format!("/{index}"))
+        } else {
+            let node_path = format!("{}{rest}", mount.node_path.trim_end_matches('/'));
+            (Confined::new(&self.node_root), node_path)
+        };
+        Place {
+            files,
+            path: if path.is_empty() { "/".into() } else { path },
+            mount: Some(index),
+            is_mount_point,
+            read_only: mount.read_only,
+        }
+    }
+}
+
+impl Place {
+    fn writable(&self) -> io::Result<()> {
+        if self.read_only {
+            return Err(Errno::ROFS.into());
+        }
+        Ok(())
+    }
+}
+
+/// A mount path without repeated or trailing slashes; relative ones are taken from `/`.
+fn normal(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn reversed(path: &str) -> Vec<String> {
+    let mut parts: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .map(str::to_owned)
+        .collect();
+    parts.reverse();
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mount(name: &str, container_path: &str, node_path: &str, read_only: bool) -> Mount {
+        Mount {
+            name: name.into(),
+            container_path: container_path.into(),
+            node_path: node_path.into(),
+            read_only,
+        }
+    }
+
+    fn setup(mounts: Vec<Mount>) -> (tempfile::TempDir, Confined, Rootfs) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let node = Confined::new(&root);
+        node.write_atomic("/etc/kubernetes/audit-policy.yaml", b"policy", 0o644).unwrap();
+        node.create_dir_all("/var/log/kubernetes/audit", 0o755).unwrap();
+        let rootfs = Rootfs::new(root, dir.path().join("c/rootfs"), mounts);
+        rootfs.prepare().unwrap();
+        (dir, node, rootfs)
+    }
+
+    fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
+        result.unwrap_err().raw_os_error().unwrap()
+    }
+
+    #[test]
+    fn only_mounts_show_the_node() {
+        let (_dir, node, fs) = setup(vec![
+            mount("p", "/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/audit-policy.yaml", true),
+            mount("l", "/logs/", "/var/log/kubernetes/audit", false),
+        ]);
+        assert_eq!(fs.read("/etc/kubernetes/audit-policy.yaml", 100).unwrap(), b"policy");
+        assert_eq!(errno(fs.append("/etc/kubernetes/audit-policy.yaml", 0o600)), 30);
+        assert_eq!(errno(fs.read("/etc/kubernetes/pki/sa.key", 100)), 2);
+        fs.append("/logs/audit.log", 0o600).unwrap().write_all(b"x").unwrap();
+        assert_eq!(node.read("/var/log/kubernetes/audit/audit.log", 10).unwrap(), b"x");
+        // Not mounted: the writable layer takes it.
+        fs.create_dir_all("/var/log/other", 0o700).unwrap();
+        fs.append("/var/log/other/a", 0o600).unwrap();
+        assert!(!node.exists("/var/log/other"));
+        let mode = fs.metadata("/var/log/other").unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(errno(fs.read("/logs", 10)), 21);
+        assert_eq!(errno(fs.append("/logs", 0o600)), 21);
+        assert_eq!(fs.list("/etc/kubernetes").unwrap(), ["audit-policy.yaml"]);
+    }
+
+    #[test]
+    fn a_mounted_file_is_bound_by_inode() {
+        let (_dir, node, fs) = setup(vec![mount("p", "/p", "/etc/kubernetes/audit-policy.yaml", false)]);
+        node.write_atomic("/etc/kubernetes/audit-policy.yaml", b"replaced", 0o644).unwrap();
+        assert_eq!(fs.read("/p", 100).unwrap(), b"policy");
+        node.remove_file("/etc/kubernetes/audit-policy.yaml").unwrap();
+        assert_eq!(fs.read("/p", 100).unwrap(), b"policy");
+        assert_eq!(errno(fs.rename("/p", "/p.old")), 16);
+        assert_eq!(errno(fs.remove_file("/p")), 16);
+        assert_eq!(errno(fs.read("/p/x", 10)), 20);
+        fs.prepare().unwrap_err();
+    }
+
+    #[test]
+    fn links_resolve_in_the_container() {
+        let (_dir, node, fs) = setup(vec![mount("l", "/logs", "/var/log/kubernetes/audit", false)]);
+        node.write_atomic("/secret", b"node", 0o644).unwrap();
+        node.symlink("/secret", "/var/log/kubernetes/audit/link").unwrap();
+        node.symlink("../../etc/x", "/var/log/kubernetes/audit/up").unwrap();
+        node.symlink("/logs/loop", "/var/log/kubernetes/audit/loop").unwrap();
+        assert_eq!(errno(fs.read("/logs/link", 10)), 2);
+        assert_eq!(errno(fs.read("/logs/up", 10)), 2);
+        assert_eq!(errno(fs.read("/logs/loop", 10)), 40);
+        fs.write("/secret", b"container", 0o600).unwrap();
+        assert_eq!(fs.read("/logs/link", 10).unwrap(), b"container");
+        fs.append("/logs/a", 0o600).unwrap();
+        fs.rename("/logs/a", "/logs/b").unwrap();
+        assert_eq!(errno(fs.rename("/logs/b", "/b")), 18);
+        assert_eq!(fs.list("/logs").unwrap(), ["b", "link", "loop", "up"]);
     }
 }

@@ -16,9 +16,11 @@ pub(super) fn apply(pod: &mut Value) {
     default(spec, "dnsPolicy", "ClusterFirst");
     default(spec, "restartPolicy", "Always");
     default(spec, "schedulerName", "default-scheduler");
-    spec.entry("terminationGracePeriodSeconds").or_insert_with(|| json!(30));
+    spec.entry("terminationGracePeriodSeconds")
+        .or_insert_with(|| json!(30));
     spec.entry("securityContext").or_insert_with(|| json!({}));
-    spec.entry("enableServiceLinks").or_insert_with(|| json!(true));
+    spec.entry("enableServiceLinks")
+        .or_insert_with(|| json!(true));
     for volume in objects(spec, "volumes") {
         default_volume(volume);
     }
@@ -42,9 +44,18 @@ fn default_volume(volume: &mut Map<String, Value>) {
 fn default_container(container: &mut Map<String, Value>, host_network: bool) {
     default(container, "terminationMessagePath", "/dev/termination-log");
     default(container, "terminationMessagePolicy", "File");
-    if container.get("imagePullPolicy").and_then(Value::as_str).unwrap_or("").is_empty() {
+    if container
+        .get("imagePullPolicy")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .is_empty()
+    {
         let image = container.get("image").and_then(Value::as_str).unwrap_or("");
-        let policy = if is_latest(image) { "Always" } else { "IfNotPresent" };
+        let policy = if is_latest(image) {
+            "Always"
+        } else {
+            "IfNotPresent"
+        };
         container.insert("imagePullPolicy".into(), json!(policy));
     }
     container.entry("resources").or_insert_with(|| json!({}));
@@ -98,7 +109,12 @@ fn is_latest(image: &str) -> bool {
 }
 
 fn default(map: &mut Map<String, Value>, field: &str, value: &str) {
-    if map.get(field).and_then(Value::as_str).unwrap_or("").is_empty() {
+    if map
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .is_empty()
+    {
         map.insert(field.to_owned(), json!(value));
     }
 }

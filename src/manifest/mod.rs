@@ -280,7 +280,9 @@ fn check_kind(json: &Value) -> Result<(), String> {
     let field = |name: &str, go_name: &str| match json.get(name) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => wrong(other, &format!("struct field .{go_name} of type string")).map(|()| String::new()),
+        Some(other) => {
+            wrong(other, &format!("struct field .{go_name} of type string")).map(|()| String::new())
+        }
     };
     if !json.is_object() && !json.is_null() {
         return wrong(json, &format!("value of type {META}"));
@@ -291,7 +293,10 @@ fn check_kind(json: &Value) -> Result<(), String> {
         return Err(format!("Object 'Kind' is missing in '{}'", sorted(json)));
     }
     if version.is_empty() {
-        return Err(format!("Object 'apiVersion' is missing in '{}'", sorted(json)));
+        return Err(format!(
+            "Object 'apiVersion' is missing in '{}'",
+            sorted(json)
+        ));
     }
     if version.matches('/').count() > 1 {
         return Err(format!("unexpected GroupVersion string: {version}"));
@@ -300,9 +305,23 @@ fn check_kind(json: &Value) -> Result<(), String> {
         return Ok(());
     }
     let core_kinds = [
-        "Service", "Secret", "ConfigMap", "Namespace", "Node", "PodList", "List", "Endpoints",
-        "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim", "Event", "PodTemplate",
-        "ReplicationController", "LimitRange", "ResourceQuota", "Binding",
+        "Service",
+        "Secret",
+        "ConfigMap",
+        "Namespace",
+        "Node",
+        "PodList",
+        "List",
+        "Endpoints",
+        "ServiceAccount",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Event",
+        "PodTemplate",
+        "ReplicationController",
+        "LimitRange",
+        "ResourceQuota",
+        "Binding",
     ];
     let apps_kinds = ["Deployment", "DaemonSet", "StatefulSet", "ReplicaSet"];
     let known = (version == "v1" && core_kinds.contains(&kind.as_str()))
@@ -324,7 +343,12 @@ fn sorted(value: &Value) -> String {
             Value::Object(map) => {
                 let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_unstable_by_key(|(key, _)| *key);
-                Value::Object(entries.into_iter().map(|(k, v)| (k.clone(), sort(v))).collect())
+                Value::Object(
+                    entries
+                        .into_iter()
+                        .map(|(k, v)| (k.clone(), sort(v)))
+                        .collect(),
+                )
             }
             Value::Array(items) => Value::Array(items.iter().map(sort).collect()),
             other => other.clone(),
@@ -357,7 +381,11 @@ fn content_uid(path: &str, node_name: &str, pod: &Value) -> String {
 
 /// What the kubelet adds: name suffix, namespace, node name, the hash annotation, the toleration.
 fn place_on_node(pod: &mut Value, node_name: &str, uid: &str) {
-    let name = format!("{}-{}", text(pod, "/metadata/name"), node_name.to_lowercase());
+    let name = format!(
+        "{}-{}",
+        text(pod, "/metadata/name"),
+        node_name.to_lowercase()
+    );
     if let Some(metadata) = object(pod, "metadata") {
         metadata.insert("name".into(), Value::from(name));
         let namespace = metadata.get("namespace").and_then(Value::as_str);
@@ -366,14 +394,19 @@ fn place_on_node(pod: &mut Value, node_name: &str, uid: &str) {
         }
         metadata.insert("uid".into(), Value::from(uid));
     }
-    if let Some(annotations) = pod.get_mut("metadata").and_then(|m| object(m, "annotations")) {
+    if let Some(annotations) = pod
+        .get_mut("metadata")
+        .and_then(|m| object(m, "annotations"))
+    {
         annotations.insert("kubernetes.io/config.hash".into(), Value::from(uid));
         annotations.insert("kubernetes.io/config.source".into(), Value::from("file"));
     }
     if let Some(spec) = object(pod, "spec") {
         spec.insert("nodeName".into(), Value::from(node_name));
         let toleration = serde_json::json!({"operator": "Exists", "effect": "NoExecute"});
-        let tolerations = spec.entry("tolerations").or_insert_with(|| Value::Array(Vec::new()));
+        let tolerations = spec
+            .entry("tolerations")
+            .or_insert_with(|| Value::Array(Vec::new()));
         if let Some(list) = tolerations.as_array_mut()
             && !list.contains(&toleration)
         {
@@ -402,7 +435,10 @@ fn string(value: Option<&Value>, field: &str) -> String {
 }
 
 fn flag(value: Option<&Value>, field: &str) -> bool {
-    value.and_then(|v| v.get(field)).and_then(Value::as_bool).unwrap_or(false)
+    value
+        .and_then(|v| v.get(field))
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
 }
 
 fn number<T: TryFrom<i64>>(value: Option<&Value>, field: &str) -> Option<T> {
@@ -420,7 +456,10 @@ fn list<'a>(value: Option<&'a Value>, field: &str) -> impl Iterator<Item = &'a V
 }
 
 fn strings(value: &Value, field: &str) -> Vec<String> {
-    list(Some(value), field).filter_map(Value::as_str).map(str::to_owned).collect()
+    list(Some(value), field)
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn container(value: &Value) -> Container {
@@ -462,7 +501,9 @@ fn volume(value: &Value) -> Volume {
             kind: string(Some(path), "type"),
         },
         None => {
-            let keys = value.as_object().map(|map| map.keys().filter(|k| *k != "name"));
+            let keys = value
+                .as_object()
+                .map(|map| map.keys().filter(|k| *k != "name"));
             match keys.and_then(|mut keys| keys.next()) {
                 Some(other) if other != "emptyDir" => VolumeSource::Other(other.clone()),
                 _ => VolumeSource::EmptyDir,
@@ -512,7 +553,9 @@ fn probe(value: &Value) -> Option<Probe> {
 /// A quantity in thousandths.
 fn quantity(value: &Value, pointer: &str) -> Option<u64> {
     let text = value.pointer(pointer)?.as_str()?;
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(split)?;
     let number: f64 = number.parse().ok()?;
     let factor = match suffix {

@@ -10,7 +10,10 @@ fn parse(text: &str) -> Result<StaticPod, ManifestError> {
 #[test]
 fn baseline() {
     let pod = parse(BASE).unwrap();
-    assert_eq!(pod.full_name(), "kube-system/kube-apiserver-cks-control-plane");
+    assert_eq!(
+        pod.full_name(),
+        "kube-system/kube-apiserver-cks-control-plane"
+    );
     assert_eq!(pod.volumes.len(), 5);
     let container = pod.container("kube-apiserver").unwrap();
     assert_eq!(container.argv().len(), 28);
@@ -26,8 +29,17 @@ fn uid_follows_meaning() {
     assert_eq!(parse(&BASE.replace('\n', "\r\n")).unwrap().uid, uid);
     assert_eq!(parse(&format!("\u{feff}{BASE}")).unwrap().uid, uid);
     assert_eq!(parse(&format!("{BASE}unknown: field\n")).unwrap().uid, uid);
-    assert_ne!(parse(&BASE.replace("tier: control-plane", "tier: other")).unwrap().uid, uid);
-    let other = StaticPod::parse("/etc/kubernetes/manifests/b.yaml", BASE.as_bytes(), "cks-control-plane");
+    assert_ne!(
+        parse(&BASE.replace("tier: control-plane", "tier: other"))
+            .unwrap()
+            .uid,
+        uid
+    );
+    let other = StaticPod::parse(
+        "/etc/kubernetes/manifests/b.yaml",
+        BASE.as_bytes(),
+        "cks-control-plane",
+    );
     assert_ne!(other.unwrap().uid, uid);
 }
 
@@ -35,8 +47,14 @@ fn uid_follows_meaning() {
 fn unknown_kind_texts() {
     for (text, reason) in [
         ("", "Object 'Kind' is missing in 'null'"),
-        ("a: <b>\n", r#"Object 'Kind' is missing in '{"a":"\u003cb\u003e"}'"#),
-        ("kind: Pod\n", r#"Object 'apiVersion' is missing in '{"kind":"Pod"}'"#),
+        (
+            "a: <b>\n",
+            r#"Object 'Kind' is missing in '{"a":"\u003cb\u003e"}'"#,
+        ),
+        (
+            "kind: Pod\n",
+            r#"Object 'apiVersion' is missing in '{"kind":"Pod"}'"#,
+        ),
         (
             "kind: Pod\napiVersion: v2\n",
             "no kind \"Pod\" is registered for version \"v2\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
@@ -56,5 +74,8 @@ fn secrets_are_refused() {
         "  volumes:\n",
         "  volumes:\n  - name: s\n    secret:\n      secretName: x\n",
     );
-    assert_eq!(parse(&text).unwrap_err().to_string(), "static pods may not reference secrets");
+    assert_eq!(
+        parse(&text).unwrap_err().to_string(),
+        "static pods may not reference secrets"
+    );
 }

@@ -390,9 +390,13 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_dropped_and_order_is_go() {
-        let value = json!({"spec": {"containers": [{"image": "i", "volumeMount": [], "name": "n"}]}});
+        let value =
+            json!({"spec": {"containers": [{"image": "i", "volumeMount": [], "name": "n"}]}});
         let text = decode_pod(&value).unwrap().to_string();
-        assert_eq!(text, r#"{"spec":{"containers":[{"name":"n","image":"i"}]}}"#);
+        assert_eq!(
+            text,
+            r#"{"spec":{"containers":[{"name":"n","image":"i"}]}}"#
+        );
     }
 
     #[test]

@@ -25,11 +25,13 @@ impl Errors {
     }
 
     fn invalid(&mut self, path: &str, value: &str, detail: &str) {
-        self.0.push(format!("{path}: Invalid value: {value:?}: {detail}"));
+        self.0
+            .push(format!("{path}: Invalid value: {value:?}: {detail}"));
     }
 
     fn invalid_number(&mut self, path: &str, value: i64, detail: &str) {
-        self.0.push(format!("{path}: Invalid value: {value}: {detail}"));
+        self.0
+            .push(format!("{path}: Invalid value: {value}: {detail}"));
     }
 
     fn duplicate(&mut self, path: &str, value: &str) {
@@ -65,7 +67,11 @@ pub(super) fn pod(pod: &Value) -> Vec<String> {
     host_network_ports(&mut errors, spec);
     let policy = string(spec, "restartPolicy");
     if !["Always", "OnFailure", "Never"].contains(&policy.as_str()) {
-        errors.unsupported("spec.restartPolicy", &policy, &["Always", "OnFailure", "Never"]);
+        errors.unsupported(
+            "spec.restartPolicy",
+            &policy,
+            &["Always", "OnFailure", "Never"],
+        );
     }
     let dns = string(spec, "dnsPolicy");
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
@@ -132,7 +138,10 @@ fn metadata(errors: &mut Errors, metadata: Option<&Value>) {
     for text in label_problems(&namespace) {
         errors.invalid("metadata.namespace", &namespace, &text);
     }
-    if let Some(labels) = metadata.and_then(|m| m.get("labels")).and_then(Value::as_object) {
+    if let Some(labels) = metadata
+        .and_then(|m| m.get("labels"))
+        .and_then(Value::as_object)
+    {
         for value in labels.values().filter_map(Value::as_str) {
             if !is_label_value(value) {
                 errors.invalid("metadata.labels", value, LABEL_VALUE_TEXT);
@@ -201,7 +210,13 @@ fn host_path_source(errors: &mut Errors, source: Option<&Value>, path: &str) {
     }
     let kind = string(source, "type");
     let kinds = [
-        "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate",
+        "",
+        "BlockDevice",
+        "CharDevice",
+        "Directory",
+        "DirectoryOrCreate",
+        "File",
+        "FileOrCreate",
         "Socket",
     ];
     if !kinds.contains(&kind.as_str()) {
@@ -241,12 +256,7 @@ fn init_containers(errors: &mut Errors, spec: Option<&Value>, volumes: &HashSet<
     }
 }
 
-fn container_common(
-    errors: &mut Errors,
-    container: &Value,
-    volumes: &HashSet<String>,
-    path: &str,
-) {
+fn container_common(errors: &mut Errors, container: &Value, volumes: &HashSet<String>, path: &str) {
     let this = Some(container);
     let name = string(this, "name");
     if name.is_empty() {
@@ -266,7 +276,11 @@ fn container_common(
     let policy = string(this, "terminationMessagePolicy");
     let policies = ["File", "FallbackToLogsOnError"];
     if !policies.contains(&policy.as_str()) {
-        errors.unsupported(&format!("{path}.terminationMessagePolicy"), &policy, &policies);
+        errors.unsupported(
+            &format!("{path}.terminationMessagePolicy"),
+            &policy,
+            &policies,
+        );
     }
     ports(errors, container, &format!("{path}.ports"));
     environment(errors, container, &format!("{path}.env"));
@@ -384,7 +398,10 @@ fn descending(errors: &mut Errors, target: &str, path: &str) {
 fn resources(errors: &mut Errors, container: &Value, path: &str) {
     let resources = container.get("resources");
     for kind in ["limits", "requests"] {
-        let Some(map) = resources.and_then(|r| r.get(kind)).and_then(Value::as_object) else {
+        let Some(map) = resources
+            .and_then(|r| r.get(kind))
+            .and_then(Value::as_object)
+        else {
             continue;
         };
         for (name, value) in map {
@@ -397,7 +414,11 @@ fn resources(errors: &mut Errors, container: &Value, path: &str) {
                 || name.starts_with("hugepages-")
                 || name.contains('/');
             if !known {
-                errors.invalid(&at, name, "must be a standard resource type or fully qualified");
+                errors.invalid(
+                    &at,
+                    name,
+                    "must be a standard resource type or fully qualified",
+                );
             }
         }
     }
@@ -526,7 +547,10 @@ fn port_name_problems(name: &str) -> Vec<&'static str> {
     if name.len() > 15 {
         problems.push("must be no more than 15 characters");
     }
-    if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+    if !name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    {
         problems.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
     }
     if !name.chars().any(|c| c.is_ascii_lowercase()) {

@@ -11,5 +11,6 @@ pub mod machine;
 pub mod pace;
 pub mod process;
 pub mod runtime;
+pub mod snapshot;
 pub mod store;
 pub mod tools;

@@ -90,7 +90,16 @@ impl Rootfs {
             (mount, error)
         };
         made.map_err(unnamed)?;
-        for dir in ["/dev", "/etc", "/proc", "/root", "/sys", "/tmp", "/usr/local/bin", "/var"] {
+        for dir in [
+            "/dev",
+            "/etc",
+            "/proc",
+            "/root",
+            "/sys",
+            "/tmp",
+            "/usr/local/bin",
+            "/var",
+        ] {
             layer.create_dir_all(dir, 0o755).map_err(unnamed)?;
         }
         let node = Confined::new(&self.node_root);
@@ -407,8 +416,10 @@ mod tests {
         let root = dir.path().join("root");
         std::fs::create_dir(&root).unwrap();
         let node = Confined::new(&root);
-        node.write_atomic("/etc/kubernetes/audit-policy.yaml", b"policy", 0o644).unwrap();
-        node.create_dir_all("/var/log/kubernetes/audit", 0o755).unwrap();
+        node.write_atomic("/etc/kubernetes/audit-policy.yaml", b"policy", 0o644)
+            .unwrap();
+        node.create_dir_all("/var/log/kubernetes/audit", 0o755)
+            .unwrap();
         let rootfs = Rootfs::new(root, dir.path().join("c/rootfs"), mounts);
         rootfs.prepare().unwrap();
         (dir, node, rootfs)
@@ -421,14 +432,32 @@ mod tests {
     #[test]
     fn only_mounts_show_the_node() {
         let (_dir, node, fs) = setup(vec![
-            mount("p", "/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/audit-policy.yaml", true),
+            mount(
+                "p",
+                "/etc/kubernetes/audit-policy.yaml",
+                "/etc/kubernetes/audit-policy.yaml",
+                true,
+            ),
             mount("l", "/logs/", "/var/log/kubernetes/audit", false),
         ]);
-        assert_eq!(fs.read("/etc/kubernetes/audit-policy.yaml", 100).unwrap(), b"policy");
-        assert_eq!(errno(fs.append("/etc/kubernetes/audit-policy.yaml", 0o600)), 30);
+        assert_eq!(
+            fs.read("/etc/kubernetes/audit-policy.yaml", 100).unwrap(),
+            b"policy"
+        );
+        assert_eq!(
+            errno(fs.append("/etc/kubernetes/audit-policy.yaml", 0o600)),
+            30
+        );
         assert_eq!(errno(fs.read("/etc/kubernetes/pki/sa.key", 100)), 2);
-        fs.append("/logs/audit.log", 0o600).unwrap().write_all(b"x").unwrap();
-        assert_eq!(node.read("/var/log/kubernetes/audit/audit.log", 10).unwrap(), b"x");
+        fs.append("/logs/audit.log", 0o600)
+            .unwrap()
+            .write_all(b"x")
+            .unwrap();
+        assert_eq!(
+            node.read("/var/log/kubernetes/audit/audit.log", 10)
+                .unwrap(),
+            b"x"
+        );
         // Not mounted: the writable layer takes it.
         fs.create_dir_all("/var/log/other", 0o700).unwrap();
         fs.append("/var/log/other/a", 0o600).unwrap();
@@ -442,10 +471,17 @@ mod tests {
 
     #[test]
     fn a_mounted_file_is_bound_by_inode() {
-        let (_dir, node, fs) = setup(vec![mount("p", "/p", "/etc/kubernetes/audit-policy.yaml", false)]);
-        node.write_atomic("/etc/kubernetes/audit-policy.yaml", b"replaced", 0o644).unwrap();
+        let (_dir, node, fs) = setup(vec![mount(
+            "p",
+            "/p",
+            "/etc/kubernetes/audit-policy.yaml",
+            false,
+        )]);
+        node.write_atomic("/etc/kubernetes/audit-policy.yaml", b"replaced", 0o644)
+            .unwrap();
         assert_eq!(fs.read("/p", 100).unwrap(), b"policy");
-        node.remove_file("/etc/kubernetes/audit-policy.yaml").unwrap();
+        node.remove_file("/etc/kubernetes/audit-policy.yaml")
+            .unwrap();
         assert_eq!(fs.read("/p", 100).unwrap(), b"policy");
         assert_eq!(errno(fs.rename("/p", "/p.old")), 16);
         assert_eq!(errno(fs.remove_file("/p")), 16);
@@ -455,11 +491,19 @@ mod tests {
 
     #[test]
     fn links_resolve_in_the_container() {
-        let (_dir, node, fs) = setup(vec![mount("l", "/logs", "/var/log/kubernetes/audit", false)]);
+        let (_dir, node, fs) = setup(vec![mount(
+            "l",
+            "/logs",
+            "/var/log/kubernetes/audit",
+            false,
+        )]);
         node.write_atomic("/secret", b"node", 0o644).unwrap();
-        node.symlink("/secret", "/var/log/kubernetes/audit/link").unwrap();
-        node.symlink("../../etc/x", "/var/log/kubernetes/audit/up").unwrap();
-        node.symlink("/logs/loop", "/var/log/kubernetes/audit/loop").unwrap();
+        node.symlink("/secret", "/var/log/kubernetes/audit/link")
+            .unwrap();
+        node.symlink("../../etc/x", "/var/log/kubernetes/audit/up")
+            .unwrap();
+        node.symlink("/logs/loop", "/var/log/kubernetes/audit/loop")
+            .unwrap();
         assert_eq!(errno(fs.read("/logs/link", 10)), 2);
         assert_eq!(errno(fs.read("/logs/up", 10)), 2);
         assert_eq!(errno(fs.read("/logs/loop", 10)), 40);

@@ -203,8 +203,8 @@ impl NodeSnapshot {
     #[must_use]
     pub fn api_server_container(&self) -> Option<&ContainerSnapshot> {
         let pod = self.api_server_pod();
-        let of_pod = |c: &&ContainerSnapshot| match pod {
-            Some((pod, container)) => c.pod_uid == pod.uid && c.name == container,
+        let of_pod = |c: &&ContainerSnapshot| match &pod {
+            Some((pod, container)) => c.pod_uid == pod.uid && &c.name == container,
             None => false,
         };
         let newest = self

@@ -9,3 +9,4 @@
 
 mod kinds;
 mod registry;
+mod schema;

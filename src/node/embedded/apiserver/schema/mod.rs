@@ -5,6 +5,7 @@
 
 mod cursor;
 mod decode;
+pub mod protobuf;
 mod quantity;
 mod syntax;
 mod table;
@@ -196,6 +197,20 @@ pub fn decode(
         "application/yaml" => {
             (converted, errors) = yaml_to_json(body).map_err(unrecognized)?;
             converted.as_slice()
+        }
+        protobuf::CONTENT_TYPE => {
+            let envelope = protobuf::open(body).map_err(unrecognized)?;
+            let given =
+                Given::new(&envelope.api_version, &envelope.kind, target).map_err(unrecognized)?;
+            let id = find(&given, kind)?;
+            let mut value = protobuf::decode(envelope.raw, id)
+                .map_err(|cause| DecodeError::of_kind(cause, &given, kind))?;
+            convert(&given, target)?;
+            set_type(&mut value, target);
+            return Ok(Decoded {
+                value,
+                strict_errors: errors,
+            });
         }
         _ => body,
     };
@@ -392,7 +407,9 @@ fn set_type(value: &mut Value, (group, version, kind): (&str, &str, &str)) {
     };
     let mut out = Map::with_capacity(old.len() + 2);
     out.insert("kind".to_owned(), kind.into());
-    out.insert("apiVersion".to_owned(), api_version.into());
+    if !version.is_empty() {
+        out.insert("apiVersion".to_owned(), api_version.into());
+    }
     for (key, member) in std::mem::take(old) {
         out.entry(key).or_insert(member);
     }

@@ -368,6 +368,8 @@ impl Types {
                 },
             }
         }
+        // Only a named list can be a message of its own.
+        field.repeated |= matches!(self.shape(shape), Shape::List(_));
         Some(field)
     }
 
@@ -427,13 +429,6 @@ impl Types {
             .get(&(group, version, kind))
             .or_else(|| self.meta.get(kind))
             .copied()
-    }
-
-    /// Whether a kind is one that every group has.
-    pub fn is_meta(&self, id: StructId) -> bool {
-        self.get(id)
-            .and_then(|known| self.packages.get(usize::from(known.package)))
-            .is_some_and(|package| package.name == "meta/v1")
     }
 
     pub fn get(&self, id: StructId) -> Option<&Struct> {

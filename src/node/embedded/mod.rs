@@ -10,6 +10,7 @@ pub mod kubelet;
 pub mod machine;
 pub mod pace;
 pub mod process;
+pub mod root;
 pub mod runtime;
 pub mod snapshot;
 pub mod store;

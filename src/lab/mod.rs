@@ -1,1 +1,143 @@
 //! Labs: a started scenario, its directory, its background process, its life.
+//!
+//! `HOME/labs/ID/{lab.json, node/, state/, records/}`: `node` is the node's `/`, `state` belongs to
+//! the engine, `records` and `lab.json` to ckslab. Nothing is written outside of `HOME`.
+
+use std::io;
+use std::path::Path;
+
+use crate::exit::Exit;
+
+pub mod config;
+pub mod home;
+pub mod life;
+pub mod lock;
+pub mod port;
+pub mod process;
+pub mod record;
+
+pub use home::Home;
+pub use life::{Lab, Plan, Started};
+pub use record::Record;
+
+/// Why a lab could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No lab was ever started, or the active one was removed.
+    #[error("no lab is started")]
+    NoLab,
+    /// There is no lab of this scenario.
+    #[error("no lab `{0}` is started")]
+    Unknown(String),
+    /// The lab was stopped by the user.
+    #[error("lab `{0}` is stopped")]
+    Stopped(String),
+    /// Another command works on this lab for a long time.
+    #[error("another ckslab command is working on lab `{0}`")]
+    Busy(String),
+    /// The lab exists with other options.
+    #[error("lab `{lab}` is already started with {option} `{value}`")]
+    Differs {
+        /// Lab.
+        lab: String,
+        /// `seed`, `pace` or `engine`.
+        option: &'static str,
+        /// The value it has.
+        value: String,
+    },
+    /// `lab.json` cannot be understood.
+    #[error("the record of lab `{lab}` is damaged: {reason}")]
+    Damaged {
+        /// Lab.
+        lab: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The lab was made by a newer ckslab.
+    #[error("lab `{lab}` was made by a newer ckslab (format {format})")]
+    Newer {
+        /// Lab.
+        lab: String,
+        /// Its format.
+        format: u32,
+    },
+    /// The system said no.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The background process did not come up.
+    #[error("the node of lab `{lab}` did not start: {reason}")]
+    NotStarted {
+        /// Lab.
+        lab: String,
+        /// Its last words.
+        reason: String,
+    },
+    /// The scenario could not be set up.
+    #[error("cannot set up scenario `{scenario}`: {reason}")]
+    Setup {
+        /// Scenario.
+        scenario: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// No directory for state is known.
+    #[error("cannot tell where to keep labs: {0}")]
+    NoHome(String),
+}
+
+impl Error {
+    /// An input or output error, with what was tried.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Error::Io { what, source }
+    }
+
+    /// The exit code that goes with it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Differs { .. } => Exit::Usage,
+            Error::Setup { .. } => Exit::InvalidInput,
+            _ => Exit::Environment,
+        }
+    }
+
+    /// The next command worth typing.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::NoLab => "ckslab list, then ckslab start audit-01".to_owned(),
+            Error::Unknown(lab) | Error::Stopped(lab) => format!("ckslab start {lab}"),
+            Error::Busy(_) => "wait a moment, then run the command again".to_owned(),
+            Error::Differs { lab, .. } => {
+                format!("ckslab stop {lab} first: your work in it is dropped at the next start with other options")
+            }
+            Error::Damaged { lab, .. } | Error::NotStarted { lab, .. } => {
+                format!("ckslab reset {lab}")
+            }
+            Error::Newer { .. } => "update ckslab, or use another CKSLAB_HOME".to_owned(),
+            Error::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space, then run the command again".to_owned()
+                }
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "set CKSLAB_HOME to a directory you can write".to_owned()
+                }
+                _ => "ckslab doctor".to_owned(),
+            },
+            Error::NoHome(_) => "set CKSLAB_HOME to a directory you can write".to_owned(),
+            Error::Setup { .. } => return None,
+        };
+        Some(hint)
+    }
+}
+
+/// Names a path in an error.
+fn at(verb: &str, path: &Path) -> String {
+    format!("{verb} `{}`", path.display())
+}

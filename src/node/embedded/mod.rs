@@ -6,6 +6,8 @@
 pub mod apiserver;
 pub mod cluster;
 pub mod confine;
+pub mod daemon;
+pub mod engine;
 pub mod kubelet;
 pub mod machine;
 pub mod pace;

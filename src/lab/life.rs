@@ -1,0 +1,463 @@
+//! The life of a lab: made, started, put back, stopped.
+//!
+//! A lab is built in a directory of its own and renamed into place when it is whole: at any moment
+//! there is the old lab, the new one, or none; never half of one. What a killed command left behind
+//! is removed by the next one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::home::{is_id, private_dir};
+use super::lock::LabLock;
+use super::record::{FORMAT, Grade};
+use super::{Error, Home, Record, at, port, process};
+use crate::node::Node;
+use crate::node::embedded::daemon::{Config, Liveness};
+use crate::node::embedded::engine::EmbeddedNode;
+use crate::node::embedded::pace::Pace;
+use crate::node::embedded::root::Spec;
+
+/// How a scenario prepares the node of a new lab, before it boots.
+pub type Setup<'a> = dyn Fn(&dyn Node, u64) -> Result<(), String> + 'a;
+
+/// What is to be started.
+pub struct Plan<'a> {
+    /// Id of the scenario, and of the lab.
+    pub scenario: &'a str,
+    /// Seed, where the user asked for one.
+    pub seed: Option<u64>,
+    /// Pace, where the user asked for one.
+    pub pace: Option<Pace>,
+    /// Pace of a new lab otherwise.
+    pub default_pace: Pace,
+    /// Sets the node up.
+    pub setup: &'a Setup<'a>,
+}
+
+/// How a start went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// A new lab.
+    New,
+    /// The lab was there and stopped, or its process was gone.
+    Resumed,
+    /// The lab ran already.
+    Running,
+}
+
+/// A lab that exists.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    home: Home,
+    dir: PathBuf,
+    record: Record,
+}
+
+impl Lab {
+    /// The lab of this id, or the active one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(home: &Home, id: Option<&str>) -> Result<Self, Error> {
+        let id = match id {
+            Some(id) => id.to_owned(),
+            None => match home.active() {
+                Some(id) => id,
+                // Only one lab: which else could be meant.
+                None => match home.ids().as_slice() {
+                    [only] => only.clone(),
+                    _ => return Err(Error::NoLab),
+                },
+            },
+        };
+        if !is_id(&id) {
+            return Err(Error::Unknown(id));
+        }
+        let dir = home.lab(&id);
+        if !dir.join("lab.json").exists() && leftover(home, &id) {
+            let _lock = LabLock::take(home, &id)?;
+            recover(home, &id)?;
+        }
+        Ok(Self {
+            home: home.clone(),
+            record: Record::load(&dir)?,
+            dir,
+        })
+    }
+
+    /// Starts a lab: makes it, or goes on with the one there is.
+    ///
+    /// # Errors
+    /// When it cannot be made or its node does not start. Nothing half-made is left then.
+    pub fn start(home: &Home, plan: &Plan<'_>) -> Result<(Self, Started), Error> {
+        home.ensure()?;
+        let id = plan.scenario;
+        let _lock = LabLock::take(home, id)?;
+        recover(home, id)?;
+        let dir = home.lab(id);
+        let mut started = Started::Resumed;
+        let record = match Record::load(&dir) {
+            Ok(record) => {
+                let differs = differs(&record, plan);
+                let runs = EmbeddedNode::open(&dir)
+                    .is_ok_and(|node| node.liveness() != Liveness::Down);
+                match differs {
+                    None => record,
+                    Some(error) if runs && !record.stopped => return Err(error),
+                    Some(_) => {
+                        started = Started::New;
+                        build(home, plan, None)?
+                    }
+                }
+            }
+            Err(Error::Unknown(_)) => {
+                started = Started::New;
+                build(home, plan, None)?
+            }
+            Err(error) => return Err(error),
+        };
+        let mut lab = Self {
+            home: home.clone(),
+            dir,
+            record,
+        };
+        if started != Started::New && lab.node()?.liveness() != Liveness::Down {
+            started = Started::Running;
+        } else {
+            lab.boot()?;
+        }
+        if lab.record.stopped {
+            lab.record.stopped = false;
+            lab.record.save(&lab.dir)?;
+        }
+        home.set_active(id)?;
+        Ok((lab, started))
+    }
+
+    /// Puts a lab back to its start. Grades and hints taken stay on record.
+    ///
+    /// # Errors
+    /// When the new lab cannot be made (the old one stays then) or its node does not start.
+    pub fn reset(home: &Home, plan: &Plan<'_>) -> Result<Self, Error> {
+        let id = plan.scenario;
+        let _lock = LabLock::take(home, id)?;
+        recover(home, id)?;
+        let dir = home.lab(id);
+        let before = match Record::load(&dir) {
+            Ok(record) => Some(record),
+            // A damaged record is what a reset is for.
+            Err(Error::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let record = build(home, plan, before)?;
+        let lab = Self {
+            home: home.clone(),
+            dir,
+            record,
+        };
+        lab.boot()?;
+        home.set_active(id)?;
+        Ok(lab)
+    }
+
+    /// Stops the node process; the lab stays and can be started again.
+    ///
+    /// # Errors
+    /// When the process does not end.
+    pub fn stop(&mut self) -> Result<bool, Error> {
+        let _lock = LabLock::take(&self.home, &self.record.lab)?;
+        self.reload()?;
+        let ran = process::stop(&self.record.lab, &self.dir)?;
+        self.record.stopped = true;
+        self.record.save(&self.dir)?;
+        Ok(ran)
+    }
+
+    /// Stops the node process and removes the lab with everything in it.
+    ///
+    /// # Errors
+    /// When the process does not end or files cannot be removed.
+    pub fn remove(self) -> Result<(), Error> {
+        let id = self.record.lab.clone();
+        let _lock = LabLock::take(&self.home, &id)?;
+        process::stop(&id, &self.dir)?;
+        let old = old_dir(&self.home, &id);
+        remove_dir(&old)?;
+        fs::rename(&self.dir, &old).map_err(Error::io(at("move", &self.dir)))?;
+        self.home.clear_active(&id);
+        remove_dir(&old)
+    }
+
+    /// Makes sure the node process runs: it is started again where it is gone. Says whether it was.
+    ///
+    /// # Errors
+    /// When the user stopped the lab, or the node does not start.
+    pub fn ensure_running(&mut self) -> Result<bool, Error> {
+        if self.record.stopped {
+            return Err(Error::Stopped(self.record.lab.clone()));
+        }
+        if self.node()?.liveness() != Liveness::Down {
+            return Ok(false);
+        }
+        let _lock = LabLock::take(&self.home, &self.record.lab)?;
+        self.reload()?;
+        if self.record.stopped {
+            return Err(Error::Stopped(self.record.lab.clone()));
+        }
+        // Another command may have been faster.
+        if self.node()?.liveness() != Liveness::Down {
+            return Ok(false);
+        }
+        self.boot()?;
+        Ok(true)
+    }
+
+    /// Starts the node process and waits for the first settled truth.
+    fn boot(&self) -> Result<(), Error> {
+        let id = &self.record.lab;
+        process::settle_port(&self.home, id, &self.dir)?;
+        // What the last process knew is not true any more.
+        let _ = fs::remove_file(self.dir.join("state/snapshot.json"));
+        let mut child = process::spawn(id, &self.dir)?;
+        process::wait_settled(id, &self.dir, &mut child)?;
+        Ok(())
+    }
+
+    fn reload(&mut self) -> Result<(), Error> {
+        self.record = Record::load(&self.dir)?;
+        Ok(())
+    }
+
+    /// Changes the record, seen by no other command in between.
+    ///
+    /// # Errors
+    /// When the record cannot be read or written.
+    pub fn update(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
+        let _lock = LabLock::take(&self.home, &self.record.lab)?;
+        self.reload()?;
+        change(&mut self.record);
+        self.record.save(&self.dir)
+    }
+
+    /// Adds a grade to the record.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn add_grade(&mut self, score: f64, max: f64, passed: bool) -> Result<(), Error> {
+        self.update(|record| {
+            record.grades.push(Grade {
+                at: Timestamp::now(),
+                score,
+                max,
+                passed,
+            });
+        })
+    }
+
+    /// The lab's node.
+    ///
+    /// # Errors
+    /// When its configuration cannot be read.
+    pub fn node(&self) -> Result<EmbeddedNode, Error> {
+        EmbeddedNode::open(&self.dir).map_err(|error| Error::Damaged {
+            lab: self.record.lab.clone(),
+            reason: format!("state/node.json: {error}"),
+        })
+    }
+
+    /// What is known of the lab.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.record.lab
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The home it belongs to.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+}
+
+/// The first option in which an existing lab differs from what is asked for.
+fn differs(record: &Record, plan: &Plan<'_>) -> Option<Error> {
+    let differs = |option, value: String| {
+        Some(Error::Differs {
+            lab: record.lab.clone(),
+            option,
+            value,
+        })
+    };
+    if plan.seed.is_some_and(|seed| seed != record.seed) {
+        return differs("seed", record.seed.to_string());
+    }
+    if plan.pace.is_some_and(|pace| pace != record.pace) {
+        let value = match record.pace {
+            Pace::Real => "real",
+            Pace::Fast => "fast",
+        };
+        return differs("pace", value.to_owned());
+    }
+    None
+}
+
+fn new_dir(home: &Home, id: &str) -> PathBuf {
+    home.labs().join(format!(".new-{id}"))
+}
+
+fn old_dir(home: &Home, id: &str) -> PathBuf {
+    home.labs().join(format!(".old-{id}"))
+}
+
+fn leftover(home: &Home, id: &str) -> bool {
+    new_dir(home, id).exists() || old_dir(home, id).exists()
+}
+
+/// Clears up after a command that was killed. The lock of the lab is held.
+fn recover(home: &Home, id: &str) -> Result<(), Error> {
+    let (dir, new, old) = (home.lab(id), new_dir(home, id), old_dir(home, id));
+    if !dir.join("lab.json").exists() {
+        // The record is written last: a new lab that has one is whole.
+        if new.join("lab.json").exists() {
+            remove_dir(&dir)?;
+            fs::rename(&new, &dir).map_err(Error::io(at("move", &new)))?;
+        } else if old.join("lab.json").exists() && !new.exists() && dir.exists() {
+            remove_dir(&dir)?;
+        }
+    }
+    remove_dir(&new)?;
+    if old.exists() {
+        process::stop(id, &old).ok();
+        remove_dir(&old)?;
+    }
+    Ok(())
+}
+
+/// Builds a new lab and puts it in the place of the old one, whose process is stopped.
+fn build(home: &Home, plan: &Plan<'_>, before: Option<Record>) -> Result<Record, Error> {
+    let id = plan.scenario;
+    let dir = home.lab(id);
+    let new = new_dir(home, id);
+    let built = fill(home, &new, plan, before);
+    let record = match built {
+        Ok(record) => record,
+        Err(error) => {
+            let _ = remove_dir(&new);
+            return Err(error);
+        }
+    };
+    if dir.exists() {
+        process::stop(id, &dir)?;
+    }
+    replace(&new, &dir, &old_dir(home, id))?;
+    Ok(record)
+}
+
+fn fill(
+    home: &Home,
+    new: &Path,
+    plan: &Plan<'_>,
+    before: Option<Record>,
+) -> Result<Record, Error> {
+    let id = plan.scenario;
+    private_dir(new).map_err(Error::io(at("make directory", new)))?;
+    let records = new.join("records");
+    private_dir(&records).map_err(Error::io(at("make directory", &records)))?;
+    let pace = plan
+        .pace
+        .or(before.as_ref().map(|record| record.pace))
+        .unwrap_or(plan.default_pace);
+    let seed = plan
+        .seed
+        .or(before.as_ref().map(|record| record.seed))
+        .unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    // The old lab's kubeconfig may be in use elsewhere: its port stays.
+    let port = {
+        let _ports = LabLock::take(home, ".ports")?;
+        let kept = before
+            .as_ref()
+            .and_then(|_| Config::load(&home.lab(id)).ok())
+            .map(|config| config.spec.api_port);
+        let Some(port) = kept.or_else(|| port::choose(home)) else {
+            return Err(Error::NotStarted {
+                lab: id.to_owned(),
+                reason: "no loopback port is free".to_owned(),
+            });
+        };
+        let config = Config::new(new, pace, Spec::new(port));
+        config
+            .create()
+            .map_err(Error::io(format!("make the node of lab `{id}`")))?;
+        config
+    };
+    let node = EmbeddedNode::of(port);
+    (plan.setup)(&node, seed).map_err(|reason| Error::Setup {
+        scenario: id.to_owned(),
+        reason,
+    })?;
+    let record = Record {
+        format: FORMAT,
+        lab: id.to_owned(),
+        scenario: id.to_owned(),
+        engine: "embedded".to_owned(),
+        seed,
+        pace,
+        started: Timestamp::now(),
+        stopped: false,
+        hints: before.as_ref().map_or(0, |record| record.hints),
+        solution_shown: before.as_ref().is_some_and(|record| record.solution_shown),
+        resets: before.as_ref().map_or(0, |record| record.resets + 1),
+        grades: before.map(|record| record.grades).unwrap_or_default(),
+    };
+    record.save(new)?;
+    Ok(record)
+}
+
+/// Puts `new` in the place of `dir`.
+fn replace(new: &Path, dir: &Path, old: &Path) -> Result<(), Error> {
+    if !dir.exists() {
+        return fs::rename(new, dir).map_err(Error::io(at("move", new)));
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        // At once, where the file system can: then there is no moment without a lab.
+        if renameat_with(CWD, new, CWD, dir, RenameFlags::EXCHANGE).is_ok() {
+            return remove_dir(new);
+        }
+    }
+    remove_dir(old)?;
+    fs::rename(dir, old).map_err(Error::io(at("move", dir)))?;
+    fs::rename(new, dir).map_err(Error::io(at("move", new)))?;
+    remove_dir(old)
+}
+
+/// Removes a directory of a lab, whatever modes a learner gave to things in it.
+fn remove_dir(dir: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(dir) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|n| n.to_str()))
+    else {
+        return Ok(());
+    };
+    crate::node::embedded::confine::Confined::new(parent)
+        .remove_all(name)
+        .map_err(Error::io(at("remove", dir)))
+}

@@ -1,0 +1,449 @@
+//! The node process: what runs in the background as long as a lab is started.
+//!
+//! [`boot`] raises a node within this process; [`run`] is the life of the process that
+//! `ckslab start` leaves behind. Whoever holds `state/node.lock` is the node; the lock ends with
+//! its process, however that ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::apiserver::catalog::{self, Resource};
+use super::cluster::bootstrap;
+use super::machine::Machine;
+use super::pace::Pace;
+use super::root::{self, Spec};
+use super::store::{Op, Store, StoreError};
+
+/// Format of `state/node.json`.
+const FORMAT: u32 = 1;
+
+/// What the node process must know; kept in `state/node.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Host directory that is the node's `/`.
+    pub node_root: PathBuf,
+    /// Host directory of the simulation's state.
+    pub state_dir: PathBuf,
+    /// Pace.
+    pub pace: Pace,
+    /// Name, address and port of the node.
+    pub spec: Spec,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfigFile {
+    format: u32,
+    pace: Pace,
+    node_name: String,
+    node_ip: String,
+    api_port: u16,
+}
+
+impl Config {
+    /// A new node in this lab directory (`node/` and `state/` below it).
+    #[must_use]
+    pub fn new(lab_dir: &Path, pace: Pace, spec: Spec) -> Self {
+        Self {
+            node_root: lab_dir.join("node"),
+            state_dir: lab_dir.join("state"),
+            pace,
+            spec,
+        }
+    }
+
+    /// Reads the configuration of the node in this lab directory.
+    ///
+    /// # Errors
+    /// When there is none, or it is not understood.
+    pub fn load(lab_dir: &Path) -> io::Result<Self> {
+        let file: ConfigFile =
+            serde_json::from_slice(&fs::read(lab_dir.join("state/node.json"))?)?;
+        if file.format > FORMAT {
+            return Err(io::Error::other("made by a newer ckslab"));
+        }
+        Ok(Self::new(
+            lab_dir,
+            file.pace,
+            Spec {
+                node_name: file.node_name,
+                node_ip: file.node_ip,
+                api_port: file.api_port,
+            },
+        ))
+    }
+
+    /// Writes the configuration; the old or the new one is there at any moment.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self) -> io::Result<()> {
+        let file = ConfigFile {
+            format: FORMAT,
+            pace: self.pace,
+            node_name: self.spec.node_name.clone(),
+            node_ip: self.spec.node_ip.clone(),
+            api_port: self.spec.api_port,
+        };
+        let mut out = tempfile::NamedTempFile::new_in(&self.state_dir)?;
+        serde_json::to_writer_pretty(&mut out, &file)?;
+        out.write_all(b"\n")?;
+        out.persist(self.state_dir.join("node.json"))
+            .map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Makes the node's files: node root, PKI, state directory, configuration.
+    ///
+    /// # Errors
+    /// When a file cannot be written; names it.
+    pub fn create(&self) -> io::Result<()> {
+        for dir in [&self.node_root, &self.state_dir] {
+            fs::create_dir_all(dir)?;
+        }
+        root::create(&self.node_root, &self.state_dir, &self.spec)?;
+        self.save()
+    }
+}
+
+/// Why a node did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// Another process runs this node.
+    #[error("the node runs already")]
+    Running,
+    /// The store is damaged or in use.
+    #[error("etcd data: {0}")]
+    Store(#[from] StoreError),
+    /// The system said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn tried(what: &'static str) -> impl FnOnce(io::Error) -> BootError {
+    move |source| BootError::Io { what, source }
+}
+
+/// A node that runs in this process.
+pub struct Running {
+    machine: Arc<Machine>,
+    shutdown: CancellationToken,
+    kubelet: tokio::task::JoinHandle<()>,
+    lock: File,
+}
+
+impl Running {
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
+    /// Stops everything on the node, then gives up its lock.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        // A program that does not end must not keep the node process alive for ever.
+        let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.kubelet).await;
+        self.kubelet.abort();
+        let _ = self.lock.set_len(0);
+        let _ = self.lock.unlock();
+    }
+}
+
+/// Path of the lock of the node in this state directory.
+#[must_use]
+pub fn lock_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("node.lock")
+}
+
+/// Whether a process runs the node of this state directory, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// No process runs it.
+    Down,
+    /// A process runs it; its id, once it has written it.
+    Up(Option<u32>),
+}
+
+/// Looks at the lock of a node.
+#[must_use]
+pub fn liveness(state_dir: &Path) -> Liveness {
+    let path = lock_path(state_dir);
+    let Ok(file) = File::open(&path) else {
+        return Liveness::Down;
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Liveness::Down,
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path)
+                .ok()
+                .and_then(|text| text.trim().parse().ok());
+            Liveness::Up(pid)
+        }
+        Err(TryLockError::Error(_)) => Liveness::Down,
+    }
+}
+
+/// Takes the lock. A look at it ([`liveness`]) holds it for a moment: those are waited out.
+fn take_lock(state_dir: &Path) -> Result<File, BootError> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(lock_path(state_dir))
+        .map_err(tried("open node.lock"))?;
+    for _ in 0..40 {
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0).map_err(tried("write node.lock"))?;
+                writeln!(file, "{}", std::process::id()).map_err(tried("write node.lock"))?;
+                return Ok(file);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(error)) => return Err(tried("lock node.lock")(error)),
+        }
+    }
+    Err(BootError::Running)
+}
+
+/// Raises a node in this process. Must be called within a tokio runtime.
+///
+/// # Errors
+/// When the node runs already, or its files cannot be used.
+pub fn boot(config: &Config) -> Result<Running, BootError> {
+    let lock = take_lock(&config.state_dir)?;
+    let store = Store::open(&config.state_dir.join("etcd.redb"))?;
+    seed(config, &store)?;
+    let machine = Arc::new(Machine {
+        pace: config.pace,
+        node_name: config.spec.node_name.clone(),
+        node_ip: config.spec.node_ip.clone(),
+        api_port: config.spec.api_port,
+        node_root: config.node_root.clone(),
+        state_dir: config.state_dir.clone(),
+        store,
+        etcd_up: watch::Sender::new(false),
+        api: watch::Sender::new(None),
+    });
+    let shutdown = CancellationToken::new();
+    let kubelet = tokio::spawn(kubelet(machine.clone(), shutdown.clone()));
+    Ok(Running {
+        machine,
+        shutdown,
+        kubelet,
+        lock,
+    })
+}
+
+async fn kubelet(machine: Arc<Machine>, shutdown: CancellationToken) {
+    let _ = machine;
+    shutdown.cancelled().await;
+}
+
+/// Key that says the initial objects are there. Outside of `/registry/`: no API object.
+const SEEDED: &str = "/ckslab/seeded";
+
+/// Puts the initial objects and those of the scenario into a new store.
+fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
+    let mut ops = Vec::new();
+    if store.get(SEEDED).is_none() {
+        let read = |path: &str| fs::read_to_string(config.state_dir.join(path));
+        let ca_pem = read("ca/ca.crt").map_err(tried("read the cluster's CA"))?;
+        let front_proxy_ca_pem =
+            fs::read_to_string(config.node_root.join("etc/kubernetes/pki/front-proxy-ca.crt"))
+                .unwrap_or_default();
+        let facts = bootstrap::Facts {
+            node_ip: config.spec.node_ip.clone(),
+            worker_ip: "172.30.2.2".to_owned(),
+            server: config.spec.server(),
+            ca_pem,
+            front_proxy_ca_pem,
+            now: jiff::Timestamp::now(),
+        };
+        for (key, value) in bootstrap::entries(&facts) {
+            ops.push(Op::Put { key, value: Arc::new(value) });
+        }
+        ops.push(Op::Put { key: SEEDED.to_owned(), value: Arc::new(Value::Bool(true)) });
+    }
+    let left = left_objects(&config.state_dir).map_err(tried("read objects to create"))?;
+    for (name, objects) in left {
+        let done = format!("{SEEDED}/{name}");
+        if store.get(&done).is_some() {
+            continue;
+        }
+        for object in objects {
+            if let Some(key) = object_key(&object) {
+                ops.push(Op::Put {
+                    key,
+                    value: Arc::new(as_stored(object)),
+                });
+            }
+        }
+        ops.push(Op::Put {
+            key: done,
+            value: Arc::new(Value::Bool(true)),
+        });
+    }
+    if !ops.is_empty() {
+        store.commit_blocking(ops)?;
+    }
+    Ok(())
+}
+
+/// Directory of objects that wait for the node's first start, within the state directory.
+const OBJECTS: &str = "objects";
+
+/// Leaves objects for the next start of the node, which creates them once.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn leave_objects(state_dir: &Path, objects: &[Value]) -> io::Result<()> {
+    let dir = state_dir.join(OBJECTS);
+    fs::create_dir_all(&dir)?;
+    let number = fs::read_dir(&dir)?.count();
+    let mut out = tempfile::NamedTempFile::new_in(state_dir)?;
+    serde_json::to_writer(&mut out, objects)?;
+    out.persist(dir.join(format!("{number:04}.json")))
+        .map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn left_objects(state_dir: &Path) -> io::Result<Vec<(String, Vec<Value>)>> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(state_dir.join(OBJECTS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let objects = serde_json::from_slice(&fs::read(entry.path())?)?;
+        found.push((entry.file_name().to_string_lossy().into_owned(), objects));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+/// The built-in resource an object is of.
+fn resource_of(object: &Value) -> Option<&'static Resource> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str);
+    let (group, version) = match text("/apiVersion")?.split_once('/') {
+        Some((group, version)) => (group, version),
+        None => ("", text("/apiVersion")?),
+    };
+    catalog::find_kind(group, version, text("/kind")?)
+}
+
+/// Namespace of an object of this resource, `default` where it names none.
+fn namespace_of<'a>(resource: &Resource, object: &'a Value) -> Option<&'a str> {
+    resource.namespaced.then(|| {
+        object
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
+            .unwrap_or("default")
+    })
+}
+
+/// The URL path of the collection an object belongs to.
+#[must_use]
+pub fn collection_path(object: &Value) -> Option<String> {
+    let resource = resource_of(object)?;
+    let prefix = if resource.group.is_empty() {
+        format!("/api/{}", resource.version)
+    } else {
+        format!("/apis/{}/{}", resource.group, resource.version)
+    };
+    Some(match namespace_of(resource, object) {
+        Some(namespace) => format!("{prefix}/namespaces/{namespace}/{}", resource.name),
+        None => format!("{prefix}/{}", resource.name),
+    })
+}
+
+/// The key of an object in the store.
+fn object_key(object: &Value) -> Option<String> {
+    let resource = resource_of(object)?;
+    let group = match resource.group.as_str() {
+        "" => "core",
+        group => group,
+    };
+    let name = object.pointer("/metadata/name").and_then(Value::as_str)?;
+    Some(match namespace_of(resource, object) {
+        Some(namespace) => format!("/registry/{group}/{}/{namespace}/{name}", resource.name),
+        None => format!("/registry/{group}/{}/{name}", resource.name),
+    })
+}
+
+/// An object as the API server would have stored it when it was created.
+fn as_stored(mut object: Value) -> Value {
+    let resource = resource_of(&object);
+    let namespace = resource
+        .and_then(|resource| namespace_of(resource, &object))
+        .map(str::to_owned);
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        if let Some(namespace) = namespace {
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+        metadata.shift_remove("resourceVersion");
+        metadata
+            .entry("uid")
+            .or_insert_with(|| uuid::Uuid::new_v4().to_string().into());
+        metadata.entry("creationTimestamp").or_insert_with(|| {
+            jiff::Timestamp::now()
+                .strftime("%Y-%m-%dT%H:%M:%SZ")
+                .to_string()
+                .into()
+        });
+    }
+    object
+}
+
+/// The life of a lab's background process: boots the node, waits for SIGTERM, stops.
+///
+/// # Errors
+/// When the node cannot be booted.
+pub fn run(lab_dir: &Path) -> Result<(), BootError> {
+    // Its own session: the terminal's signals are not for it. Fails only where that is so already.
+    let _ = rustix::process::setsid();
+    let config = Config::load(lab_dir).map_err(tried("read state/node.json"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_keep_alive(Duration::from_secs(2))
+        .enable_all()
+        .build()
+        .map_err(tried("start threads"))?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).map_err(tried("wait for signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(tried("wait for signals"))?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(tried("wait for signals"))?;
+        let running = boot(&config)?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // The terminal that started the lab was closed: the lab stays.
+                _ = hangup.recv() => {}
+            }
+        }
+        running.stop().await;
+        Ok::<(), BootError>(())
+    })?;
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! The embedded node as setup and grading see it: files of the node root, the snapshot the node
+//! process keeps up to date, and client certificates of the lab's CA.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::confine::Confined;
+use super::daemon::{self, Config, Liveness};
+use super::root::pki::Authority;
+use super::root::{self, kubeconfig::ClientIdentity};
+use crate::node::{ApiServerState, ExecOutput, Identity, Node, NodeError, NodeFile};
+
+/// The node of a lab directory.
+pub struct EmbeddedNode {
+    config: Config,
+    files: Confined,
+}
+
+impl EmbeddedNode {
+    /// Opens the node in this lab directory, whether its process runs or not.
+    ///
+    /// # Errors
+    /// When there is no node.
+    pub fn open(lab_dir: &Path) -> io::Result<Self> {
+        Ok(Self::of(Config::load(lab_dir)?))
+    }
+
+    /// The node of this configuration.
+    #[must_use]
+    pub fn of(config: Config) -> Self {
+        Self {
+            files: Confined::new(&config.node_root),
+            config,
+        }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The files of the node.
+    #[must_use]
+    pub fn files(&self) -> &Confined {
+        &self.files
+    }
+
+    /// The host directory that is the node's `/`.
+    #[must_use]
+    pub fn node_root(&self) -> &Path {
+        &self.config.node_root
+    }
+
+    /// The host file of the administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        root::host_path(&self.config.node_root, "/etc/kubernetes/admin.conf")
+    }
+
+    /// Whether the node process runs.
+    #[must_use]
+    pub fn liveness(&self) -> Liveness {
+        daemon::liveness(&self.config.state_dir)
+    }
+
+    fn identity(&self, identity: &Identity) -> Result<Option<ClientIdentity>, NodeError> {
+        let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (user, groups): (&str, Vec<String>) = match identity {
+            Identity::Admin => ("kubernetes-admin", groups(&["kubeadm:cluster-admins"])),
+            Identity::SuperAdmin => ("kubernetes-super-admin", groups(&["system:masters"])),
+            Identity::User { name, groups } => (name, groups.clone()),
+            Identity::Anonymous => return Ok(None),
+        };
+        let read = |file: &str| {
+            let path = self.config.state_dir.join(root::STATE_CA).join(file);
+            std::fs::read_to_string(&path)
+                .map_err(|error| NodeError::Refused(format!("cannot read the cluster's CA: {error}")))
+        };
+        Authority::from_pem(&read("ca.crt")?, &read("ca.key")?)
+            .and_then(|ca| ca.client(user, &groups))
+            .map(Some)
+            .map_err(|error| NodeError::Refused(error.to_string()))
+    }
+
+    /// Waits for the objects of a running node through its API.
+    fn create_through_api(&self, objects: &[Value]) -> Result<(), NodeError> {
+        let config = self.client_config(&Identity::SuperAdmin)?;
+        let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
+        // A runtime of its own on a thread of its own: the caller may be inside of one.
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()
+                        .map_err(|error| refused(&error))?;
+                    runtime.block_on(async {
+                        let client =
+                            kube::Client::try_from(config).map_err(|error| refused(&error))?;
+                        for object in objects {
+                            put(&client, object).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .join()
+                .unwrap_or_else(|_| Err(NodeError::Refused("the client stopped".to_owned())))
+        })
+    }
+}
+
+/// Creates an object, or replaces the one of its name.
+async fn put(client: &kube::Client, object: &Value) -> Result<(), NodeError> {
+    let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
+    let collection = super::daemon::collection_path(object)
+        .ok_or_else(|| NodeError::Refused("an object of unknown kind".to_owned()))?;
+    let name = object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let body = serde_json::to_vec(object).map_err(|error| refused(&error))?;
+    let request = |method: http::Method, path: String| {
+        http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.clone())
+            .map_err(|error| refused(&error))
+    };
+    let created = client
+        .request_text(request(http::Method::POST, collection.clone())?)
+        .await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => client
+            .request_text(request(http::Method::PUT, format!("{collection}/{name}"))?)
+            .await
+            .map(|_| ())
+            .map_err(|error| refused(&error)),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+impl Node for EmbeddedNode {
+    fn engine(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn read(&self, path: &str) -> Result<NodeFile, NodeError> {
+        read_file(&self.files, path).map_err(failed(path))
+    }
+
+    fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), NodeError> {
+        self.files
+            .write_atomic(path, content, mode)
+            .map_err(failed(path))
+    }
+
+    fn create_dir(&self, path: &str, mode: u32) -> Result<(), NodeError> {
+        self.files
+            .create_dir_all(path, mode)
+            .and_then(|()| self.files.set_mode(path, mode))
+            .map_err(failed(path))
+    }
+
+    fn remove(&self, path: &str) -> Result<(), NodeError> {
+        self.files.remove_all(path).map_err(failed(path))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, NodeError> {
+        self.files.list(path).map_err(failed(path))
+    }
+
+    fn exec(&self, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError> {
+        let _ = (argv, stdin);
+        Err(NodeError::Refused("not yet".to_owned()))
+    }
+
+    fn api_server(&self) -> Result<ApiServerState, NodeError> {
+        Err(NodeError::Refused("not yet".to_owned()))
+    }
+
+    fn read_as_api_server(&self, path: &str) -> Result<NodeFile, NodeError> {
+        let _ = path;
+        Err(NodeError::Refused("not yet".to_owned()))
+    }
+
+    fn kubelet_journal(&self, lines: usize) -> Result<Vec<String>, NodeError> {
+        let path = self.config.state_dir.join("journal/kubelet.log");
+        last_lines(&path, lines).map_err(failed("the kubelet's journal"))
+    }
+
+    fn seed_objects(&self, objects: &[Value]) -> Result<(), NodeError> {
+        if let Some(object) = objects
+            .iter()
+            .find(|object| daemon::collection_path(object).is_none())
+        {
+            return Err(NodeError::Refused(format!(
+                "`{}` of `{}` is no kind of this API server",
+                object.pointer("/kind").and_then(Value::as_str).unwrap_or(""),
+                object
+                    .pointer("/apiVersion")
+                    .and_then(Value::as_str)
+                    .unwrap_or(""),
+            )));
+        }
+        match self.liveness() {
+            Liveness::Up(_) => self.create_through_api(objects),
+            Liveness::Down => daemon::leave_objects(&self.config.state_dir, objects)
+                .map_err(failed("objects to create")),
+        }
+    }
+
+    fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError> {
+        let url = self
+            .config
+            .spec
+            .server()
+            .parse()
+            .map_err(|_| NodeError::Refused("the server's address is no URL".to_owned()))?;
+        let mut config = kube::Config::new(url);
+        let ca = std::fs::read(self.config.state_dir.join(root::STATE_CA).join("ca.crt"))
+            .map_err(failed("the cluster's CA"))?;
+        let der: Vec<Vec<u8>> = rustls_pki_types::pem::PemObject::pem_slice_iter(&ca)
+            .flatten()
+            .map(|certificate: rustls_pki_types::CertificateDer<'_>| certificate.to_vec())
+            .collect();
+        config.root_cert = Some(der);
+        config.default_retry = false;
+        if let Some(identity) = self.identity(identity)? {
+            config.auth_info.client_certificate_data =
+                Some(STANDARD.encode(identity.certificate));
+            config.auth_info.client_key_data = Some(STANDARD.encode(identity.key).into());
+        }
+        Ok(config)
+    }
+}
+
+fn failed(path: &str) -> impl FnOnce(io::Error) -> NodeError {
+    let path = path.to_owned();
+    move |source| NodeError::Io { path, source }
+}
+
+/// What is at a path of a confined tree.
+///
+/// # Errors
+/// When the system refuses for another reason than that nothing is there.
+pub fn read_file(files: &Confined, path: &str) -> io::Result<NodeFile> {
+    let metadata = match files.metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            // A link that leads nowhere is something; nothing at all is nothing.
+            return Ok(match files.symlink_metadata(path) {
+                Ok(link) if link.file_type().is_symlink() => {
+                    let target = files.read_link(path).unwrap_or_default();
+                    NodeFile::Other(format!("a link to `{target}`, which does not exist"))
+                }
+                _ => NodeFile::Missing,
+            });
+        }
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Ok(NodeFile::Other("a loop of symbolic links".to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_dir() {
+        return Ok(NodeFile::Directory { mode });
+    }
+    if !metadata.is_file() {
+        return Ok(NodeFile::Other("a pipe, socket or device".to_owned()));
+    }
+    let mut content = Vec::new();
+    let file = files.open(path)?;
+    io::Read::read_to_end(
+        &mut io::Read::take(file, NodeFile::LIMIT),
+        &mut content,
+    )?;
+    Ok(NodeFile::File {
+        content,
+        size: metadata.len(),
+        mode,
+        inode: metadata.ino(),
+    })
+}
+
+/// The last lines of a file of the simulation; none when there is no file.
+fn last_lines(path: &Path, lines: usize) -> io::Result<Vec<String>> {
+    use std::io::{Read, Seek, SeekFrom};
+    const TAIL: u64 = 256 << 10;
+    let mut file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let length = file.metadata()?.len();
+    let skip = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(skip))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut all: Vec<String> = text.lines().map(str::to_owned).collect();
+    if skip > 0 && !all.is_empty() {
+        all.remove(0);
+    }
+    let cut = all.len().saturating_sub(lines);
+    Ok(all.split_off(cut))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::embedded::pace::Pace;
+    use crate::node::embedded::root::Spec;
+
+    fn node() -> (tempfile::TempDir, EmbeddedNode) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::new(dir.path(), Pace::Fast, Spec::new(21000));
+        config.create().unwrap();
+        let node = EmbeddedNode::open(dir.path()).unwrap();
+        (dir, node)
+    }
+
+    #[test]
+    fn files_are_told_apart_and_nothing_outside_is_seen() {
+        let (dir, node) = node();
+        std::fs::write(dir.path().join("secret"), "outside").unwrap();
+        node.write("/opt/a/b.txt", b"text", 0o640).unwrap();
+        node.create_dir("/opt/d", 0o700).unwrap();
+        let files = node.files();
+        files.symlink("../../../../secret", "/opt/escape").unwrap();
+        files.symlink("/opt/a/b.txt", "/opt/link").unwrap();
+        let NodeFile::File {
+            content,
+            size,
+            mode,
+            ..
+        } = node.read("/opt/link").unwrap()
+        else {
+            panic!("no file");
+        };
+        assert_eq!((content.as_slice(), size, mode), (&b"text"[..], 4, 0o640));
+        assert_eq!(
+            node.read("/opt/d").unwrap(),
+            NodeFile::Directory { mode: 0o700 }
+        );
+        assert_eq!(node.read("/opt/none").unwrap(), NodeFile::Missing);
+        assert_eq!(node.read("/opt/a/b.txt/c").unwrap(), NodeFile::Missing);
+        assert_eq!(
+            node.read("/opt/escape").unwrap(),
+            NodeFile::Other("a link to `../../../../secret`, which does not exist".to_owned())
+        );
+        assert_eq!(node.list("/opt").unwrap(), ["a", "d", "escape", "link"]);
+        node.remove("/opt/a").unwrap();
+        assert_eq!(node.read("/opt/link").unwrap(), NodeFile::Other("a link to `/opt/a/b.txt`, which does not exist".to_owned()));
+    }
+
+    #[test]
+    fn every_identity_has_a_client_configuration() {
+        let (_dir, node) = node();
+        for (identity, certificate) in [
+            (Identity::Admin, true),
+            (Identity::SuperAdmin, true),
+            (
+                Identity::User {
+                    name: "jane".to_owned(),
+                    groups: vec!["developers".to_owned()],
+                },
+                true,
+            ),
+            (Identity::Anonymous, false),
+        ] {
+            let config = node.client_config(&identity).unwrap();
+            assert_eq!(config.cluster_url, "https://127.0.0.1:21000/");
+            assert_eq!(
+                config.auth_info.client_certificate_data.is_some(),
+                certificate
+            );
+            assert_eq!(config.root_cert.map(|all| all.len()), Some(1));
+        }
+    }
+
+    #[test]
+    fn objects_of_unknown_kinds_are_refused_by_name() {
+        let (_dir, node) = node();
+        let object = serde_json::json!({"apiVersion": "v1", "kind": "Sercet", "metadata": {"name": "a"}});
+        assert_eq!(
+            node.seed_objects(&[object]).unwrap_err().to_string(),
+            "`Sercet` of `v1` is no kind of this API server"
+        );
+    }
+}

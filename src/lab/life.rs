@@ -10,31 +10,37 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::home::{is_id, private_dir};
+use super::home::{is_id, private_dir, write_private};
 use super::lock::LabLock;
 use super::record::{FORMAT, Grade};
 use super::{Error, Home, Record, at, port, process};
-use crate::node::Node;
 use crate::node::embedded::daemon::{Config, Liveness};
 use crate::node::embedded::engine::EmbeddedNode;
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::root::Spec;
+use crate::scenario::{Baseline, Resolved, Scenario};
 
-/// How a scenario prepares the node of a new lab, before it boots.
-pub type Setup<'a> = dyn Fn(&dyn Node, u64) -> Result<(), String> + 'a;
+/// What grading must know of the start, within `records`.
+const BASELINE: &str = "baseline.json";
 
 /// What is to be started.
 pub struct Plan<'a> {
-    /// Id of the scenario, and of the lab.
-    pub scenario: &'a str,
+    /// The scenario; its id is the lab's too.
+    pub scenario: &'a Scenario,
+    /// Directory the scenario comes from, where it is not an embedded one.
+    pub scenarios: Option<&'a Path>,
     /// Seed, where the user asked for one.
     pub seed: Option<u64>,
     /// Pace, where the user asked for one.
     pub pace: Option<Pace>,
     /// Pace of a new lab otherwise.
     pub default_pace: Pace,
-    /// Sets the node up.
-    pub setup: &'a Setup<'a>,
+}
+
+impl Plan<'_> {
+    fn id(&self) -> &str {
+        &self.scenario.definition.id
+    }
 }
 
 /// How a start went.
@@ -94,7 +100,7 @@ impl Lab {
     /// When it cannot be made or its node does not start. Nothing half-made is left then.
     pub fn start(home: &Home, plan: &Plan<'_>) -> Result<(Self, Started), Error> {
         home.ensure()?;
-        let id = plan.scenario;
+        let id = plan.id();
         let _lock = LabLock::take(home, id)?;
         recover(home, id)?;
         let dir = home.lab(id);
@@ -142,7 +148,7 @@ impl Lab {
     /// # Errors
     /// When the new lab cannot be made (the old one stays then) or its node does not start.
     pub fn reset(home: &Home, plan: &Plan<'_>) -> Result<Self, Error> {
-        let id = plan.scenario;
+        let id = plan.id();
         let _lock = LabLock::take(home, id)?;
         recover(home, id)?;
         let dir = home.lab(id);
@@ -268,6 +274,28 @@ impl Lab {
         })
     }
 
+    /// The lab's scenario, for its seed.
+    ///
+    /// # Errors
+    /// When the scenario is gone or wrong by now.
+    pub fn scenario(&self) -> Result<Resolved, Error> {
+        let scenario = Scenario::find(&self.record.scenario, self.record.scenarios.as_deref())?;
+        Ok(scenario.resolve(self.record.seed)?)
+    }
+
+    /// The node as it was at the start.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn baseline(&self) -> Result<Baseline, Error> {
+        let path = self.dir.join("records").join(BASELINE);
+        let bytes = fs::read(&path).map_err(Error::io(at("read", &path)))?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::Damaged {
+            lab: self.record.lab.clone(),
+            reason: format!("records/{BASELINE}: {error}"),
+        })
+    }
+
     /// What is known of the lab.
     #[must_use]
     pub fn record(&self) -> &Record {
@@ -349,7 +377,7 @@ fn recover(home: &Home, id: &str) -> Result<(), Error> {
 
 /// Builds a new lab and puts it in the place of the old one, whose process is stopped.
 fn build(home: &Home, plan: &Plan<'_>, before: Option<Record>) -> Result<Record, Error> {
-    let id = plan.scenario;
+    let id = plan.id();
     let dir = home.lab(id);
     let new = new_dir(home, id);
     let built = fill(home, &new, plan, before);
@@ -373,7 +401,7 @@ fn fill(
     plan: &Plan<'_>,
     before: Option<Record>,
 ) -> Result<Record, Error> {
-    let id = plan.scenario;
+    let id = plan.id();
     private_dir(new).map_err(Error::io(at("make directory", new)))?;
     let records = new.join("records");
     private_dir(&records).map_err(Error::io(at("make directory", &records)))?;
@@ -386,7 +414,7 @@ fn fill(
         .or(before.as_ref().map(|record| record.seed))
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
     // The old lab's kubeconfig may be in use elsewhere: its port stays.
-    let port = {
+    let config = {
         let _ports = LabLock::take(home, ".ports")?;
         let kept = before
             .as_ref()
@@ -404,16 +432,25 @@ fn fill(
             .map_err(Error::io(format!("make the node of lab `{id}`")))?;
         config
     };
-    let node = EmbeddedNode::of(port);
-    (plan.setup)(&node, seed).map_err(|reason| Error::Setup {
-        scenario: id.to_owned(),
-        reason,
-    })?;
+    let node = EmbeddedNode::of(config);
+    let baseline = plan
+        .scenario
+        .resolve(seed)?
+        .apply_setup(&node)
+        .map_err(|error| Error::Setup {
+            scenario: id.to_owned(),
+            reason: error.to_string(),
+        })?;
+    let path = records.join(BASELINE);
+    let text = serde_json::to_vec(&baseline)
+        .map_err(|error| Error::io(at("write", &path))(error.into()))?;
+    write_private(&path, &text).map_err(Error::io(at("write", &path)))?;
     let record = Record {
         format: FORMAT,
         lab: id.to_owned(),
         scenario: id.to_owned(),
         engine: "embedded".to_owned(),
+        scenarios: plan.scenarios.map(Path::to_path_buf),
         seed,
         pace,
         started: Timestamp::now(),

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use crate::exit::Exit;
+use crate::scenario::ScenarioError;
 
 pub mod config;
 pub mod home;
@@ -85,6 +86,9 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// There is no such scenario, or it is wrong.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
     /// No directory for state is known.
     #[error("cannot tell where to keep labs: {0}")]
     NoHome(String),
@@ -103,6 +107,8 @@ impl Error {
         match self {
             Error::Differs { .. } => Exit::Usage,
             Error::Setup { .. } => Exit::InvalidInput,
+            Error::Scenario(ScenarioError::Unknown { .. }) => Exit::Usage,
+            Error::Scenario(_) => Exit::InvalidInput,
             _ => Exit::Environment,
         }
     }
@@ -131,7 +137,8 @@ impl Error {
                 _ => "ckslab doctor".to_owned(),
             },
             Error::NoHome(_) => "set CKSLAB_HOME to a directory you can write".to_owned(),
-            Error::Setup { .. } => return None,
+            // The texts of scenario errors carry their own.
+            Error::Setup { .. } | Error::Scenario(_) => return None,
         };
         Some(hint)
     }

@@ -1,6 +1,6 @@
 //! `lab.json`: what ckslab knows of a started scenario.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,9 @@ pub struct Record {
     pub scenario: String,
     /// Engine: `embedded`.
     pub engine: String,
+    /// Directory the scenario came from; none for an embedded one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenarios: Option<PathBuf>,
     /// Seed of the scenario's variables.
     pub seed: u64,
     /// Pace of the node.
@@ -112,6 +115,7 @@ mod tests {
             lab: "sandbox".to_owned(),
             scenario: "sandbox".to_owned(),
             engine: "embedded".to_owned(),
+            scenarios: None,
             seed: 1,
             pace: Pace::Fast,
             started: Timestamp::UNIX_EPOCH,

@@ -72,10 +72,9 @@ pub fn verdict(error: &anyhow::Error) -> (Exit, Option<String>) {
         }
         if let Some(error) = cause.downcast_ref::<crate::node::NodeError>() {
             return match error {
-                crate::node::NodeError::NotRunning(_) => (
-                    Exit::Environment,
-                    Some("ckslab status".to_owned()),
-                ),
+                crate::node::NodeError::NotRunning(_) => {
+                    (Exit::Environment, Some("ckslab status".to_owned()))
+                }
                 _ => (Exit::Environment, None),
             };
         }

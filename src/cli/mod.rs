@@ -1,12 +1,167 @@
-//! The command line.
+//! The command line: a stable contract. Data goes to standard output, progress and warnings to
+//! standard error; errors end with the exit codes of [`Exit`].
+
+use std::time::Instant;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::style::Style;
 
+pub mod completions;
+pub mod cp;
+pub mod doctor;
+pub mod env;
+pub mod exec;
 pub mod failure;
+pub mod hint;
+pub mod list;
+pub mod markdown;
+pub mod node_process;
 pub mod output;
+pub mod reset;
+pub mod shell;
+pub mod solution;
+pub mod start;
+pub mod status;
+pub mod stop;
+pub mod target;
+pub mod task;
+pub mod version;
+pub mod welcome;
+
+/// A practice lab for Kubernetes audit logging.
+///
+/// Starts a control-plane node with something broken or left out; you repair it with the tools of
+/// the exam; ckslab grades what works and explains what does not.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ckslab",
+    version,
+    about,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  ckslab start audit-01     start an exercise
+  ckslab task               read what is asked
+  ckslab shell              work on the node
+  ckslab grade              see what works
+
+Exit codes: 0 ok or passed, 1 not passed, 2 usage, 3 invalid input, 4 environment, 70 internal error"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the scenarios and the labs started from them
+    List(list::ListArgs),
+    /// Start a scenario, or go on with one that was stopped
+    Start(start::StartArgs),
+    /// Show what is asked
+    Task(task::TaskArgs),
+    /// Take the next hint; each has a cost
+    Hint(hint::HintArgs),
+    /// Show the explanation and the reference solution
+    Solution(solution::SolutionArgs),
+    /// Show how the node is
+    Status(status::StatusArgs),
+    /// Put a lab back to its start
+    Reset(reset::ResetArgs),
+    /// Stop a lab; it can be started again
+    Stop(stop::StopArgs),
+    /// Open a shell on the node
+    Shell(shell::ShellArgs),
+    /// Run a command on the node
+    Exec(exec::ExecArgs),
+    /// Copy files to and from the node
+    Cp(cp::CpArgs),
+    /// Print shell lines that point kubectl to the lab
+    Env(env::EnvArgs),
+    /// Check what ckslab needs on this machine; changes nothing
+    Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the version
+    Version(version::VersionArgs),
+    /// The node process of a lab.
+    #[command(hide = true, name = crate::lab::process::SUBCOMMAND)]
+    NodeProcess(node_process::NodeProcessArgs),
+}
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> Exit {
-    Exit::Ok
+    let began = Instant::now();
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let result = match cli.command {
+        Some(command) => run(command, began),
+        None => welcome::run(),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(error) if failure::is_broken_pipe(&error) => Exit::Ok,
+        Err(error) => report(&error),
+    }
+}
+
+fn parse() -> Result<Cli, Exit> {
+    let parsed = Cli::command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // Help and version are data, and no error.
+        let _ = error.print();
+        if error.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Ok
+        }
+    })
+}
+
+fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
+    match command {
+        Command::List(args) => list::run(&args),
+        Command::Start(args) => start::run(&args, began),
+        Command::Task(args) => task::run(&args),
+        Command::Hint(args) => hint::run(&args),
+        Command::Solution(args) => solution::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Reset(args) => reset::run(&args, began),
+        Command::Stop(args) => stop::run(&args),
+        Command::Shell(args) => shell::run(&args),
+        Command::Exec(args) => exec::run(&args),
+        Command::Cp(args) => cp::run(&args),
+        Command::Env(args) => env::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Version(args) => version::run(&args),
+        Command::NodeProcess(args) => node_process::run(&args),
+    }
+}
+
+/// Writes an error to standard error: the message, an empty line, the next step.
+fn report(error: &anyhow::Error) -> Exit {
+    let style = Style::stderr();
+    let (exit, hint) = failure::verdict(error);
+    let message = format!("{error:#}");
+    output::note(&format!("{} {message}", style.bad("error:")));
+    if let Some(hint) = hint
+        && !message.contains("\nhint: ")
+    {
+        output::note(&format!("\n{} {hint}", style.strong("hint:")));
+    }
+    if exit == Exit::Internal {
+        output::note("\nThis is a defect of ckslab: please report it with the command you typed.");
+    }
+    exit
 }

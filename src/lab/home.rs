@@ -28,8 +28,8 @@ impl Home {
                 .map_err(|error| Error::NoHome(error.to_string()))?;
             return Ok(Self::at(&home));
         }
-        let strategy = etcetera::choose_base_strategy()
-            .map_err(|error| Error::NoHome(error.to_string()))?;
+        let strategy =
+            etcetera::choose_base_strategy().map_err(|error| Error::NoHome(error.to_string()))?;
         let state = strategy
             .state_dir()
             .unwrap_or_else(|| strategy.data_dir())
@@ -177,7 +177,9 @@ mod tests {
         for good in ["audit-01", "sandbox", "my-lab-2"] {
             assert!(is_id(good), "{good}");
         }
-        for bad in ["", ".", "..", "../x", "a/b", "A", "-x", "a b", ".new-a", "a\n"] {
+        for bad in [
+            "", ".", "..", "../x", "a/b", "A", "-x", "a b", ".new-a", "a\n",
+        ] {
             assert!(!is_id(bad), "{bad}");
         }
     }

@@ -108,8 +108,8 @@ impl Lab {
         let record = match Record::load(&dir) {
             Ok(record) => {
                 let differs = differs(&record, plan);
-                let runs = EmbeddedNode::open(&dir)
-                    .is_ok_and(|node| node.liveness() != Liveness::Down);
+                let runs =
+                    EmbeddedNode::open(&dir).is_ok_and(|node| node.liveness() != Liveness::Down);
                 match differs {
                     None => record,
                     Some(error) if runs && !record.stopped => return Err(error),
@@ -395,12 +395,7 @@ fn build(home: &Home, plan: &Plan<'_>, before: Option<Record>) -> Result<Record,
     Ok(record)
 }
 
-fn fill(
-    home: &Home,
-    new: &Path,
-    plan: &Plan<'_>,
-    before: Option<Record>,
-) -> Result<Record, Error> {
+fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Result<Record, Error> {
     let id = plan.id();
     private_dir(new).map_err(Error::io(at("make directory", new)))?;
     let records = new.join("records");

@@ -121,7 +121,9 @@ impl Error {
             Error::Unknown(lab) | Error::Stopped(lab) => format!("ckslab start {lab}"),
             Error::Busy(_) => "wait a moment, then run the command again".to_owned(),
             Error::Differs { lab, .. } => {
-                format!("ckslab stop {lab} first: your work in it is dropped at the next start with other options")
+                format!(
+                    "ckslab stop {lab} first: your work in it is dropped at the next start with other options"
+                )
             }
             Error::Damaged { lab, .. } | Error::NotStarted { lab, .. } => {
                 format!("ckslab reset {lab}")

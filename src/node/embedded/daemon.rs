@@ -66,8 +66,7 @@ impl Config {
     /// # Errors
     /// When there is none, or it is not understood.
     pub fn load(lab_dir: &Path) -> io::Result<Self> {
-        let file: ConfigFile =
-            serde_json::from_slice(&fs::read(lab_dir.join("state/node.json"))?)?;
+        let file: ConfigFile = serde_json::from_slice(&fs::read(lab_dir.join("state/node.json"))?)?;
         if file.format > FORMAT {
             return Err(io::Error::other("made by a newer ckslab"));
         }
@@ -265,9 +264,12 @@ fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
     if store.get(SEEDED).is_none() {
         let read = |path: &str| fs::read_to_string(config.state_dir.join(path));
         let ca_pem = read("ca/ca.crt").map_err(tried("read the cluster's CA"))?;
-        let front_proxy_ca_pem =
-            fs::read_to_string(config.node_root.join("etc/kubernetes/pki/front-proxy-ca.crt"))
-                .unwrap_or_default();
+        let front_proxy_ca_pem = fs::read_to_string(
+            config
+                .node_root
+                .join("etc/kubernetes/pki/front-proxy-ca.crt"),
+        )
+        .unwrap_or_default();
         let facts = bootstrap::Facts {
             node_ip: config.spec.node_ip.clone(),
             worker_ip: "172.30.2.2".to_owned(),
@@ -277,9 +279,15 @@ fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
             now: jiff::Timestamp::now(),
         };
         for (key, value) in bootstrap::entries(&facts) {
-            ops.push(Op::Put { key, value: Arc::new(value) });
+            ops.push(Op::Put {
+                key,
+                value: Arc::new(value),
+            });
         }
-        ops.push(Op::Put { key: SEEDED.to_owned(), value: Arc::new(Value::Bool(true)) });
+        ops.push(Op::Put {
+            key: SEEDED.to_owned(),
+            value: Arc::new(Value::Bool(true)),
+        });
     }
     let left = left_objects(&config.state_dir).map_err(tried("read objects to create"))?;
     for (name, objects) in left {

@@ -79,8 +79,9 @@ impl EmbeddedNode {
         };
         let read = |file: &str| {
             let path = self.config.state_dir.join(root::STATE_CA).join(file);
-            std::fs::read_to_string(&path)
-                .map_err(|error| NodeError::Refused(format!("cannot read the cluster's CA: {error}")))
+            std::fs::read_to_string(&path).map_err(|error| {
+                NodeError::Refused(format!("cannot read the cluster's CA: {error}"))
+            })
         };
         Authority::from_pem(&read("ca.crt")?, &read("ca.key")?)
             .and_then(|ca| ca.client(user, &groups))
@@ -203,7 +204,10 @@ impl Node for EmbeddedNode {
         {
             return Err(NodeError::Refused(format!(
                 "`{}` of `{}` is no kind of this API server",
-                object.pointer("/kind").and_then(Value::as_str).unwrap_or(""),
+                object
+                    .pointer("/kind")
+                    .and_then(Value::as_str)
+                    .unwrap_or(""),
                 object
                     .pointer("/apiVersion")
                     .and_then(Value::as_str)
@@ -234,8 +238,7 @@ impl Node for EmbeddedNode {
         config.root_cert = Some(der);
         config.default_retry = false;
         if let Some(identity) = self.identity(identity)? {
-            config.auth_info.client_certificate_data =
-                Some(STANDARD.encode(identity.certificate));
+            config.auth_info.client_certificate_data = Some(STANDARD.encode(identity.certificate));
             config.auth_info.client_key_data = Some(STANDARD.encode(identity.key).into());
         }
         Ok(config)
@@ -283,10 +286,7 @@ pub fn read_file(files: &Confined, path: &str) -> io::Result<NodeFile> {
     }
     let mut content = Vec::new();
     let file = files.open(path)?;
-    io::Read::read_to_end(
-        &mut io::Read::take(file, NodeFile::LIMIT),
-        &mut content,
-    )?;
+    io::Read::read_to_end(&mut io::Read::take(file, NodeFile::LIMIT), &mut content)?;
     Ok(NodeFile::File {
         content,
         size: metadata.len(),
@@ -362,7 +362,10 @@ mod tests {
         );
         assert_eq!(node.list("/opt").unwrap(), ["a", "d", "escape", "link"]);
         node.remove("/opt/a").unwrap();
-        assert_eq!(node.read("/opt/link").unwrap(), NodeFile::Other("a link to `/opt/a/b.txt`, which does not exist".to_owned()));
+        assert_eq!(
+            node.read("/opt/link").unwrap(),
+            NodeFile::Other("a link to `/opt/a/b.txt`, which does not exist".to_owned())
+        );
     }
 
     #[test]
@@ -393,7 +396,8 @@ mod tests {
     #[test]
     fn objects_of_unknown_kinds_are_refused_by_name() {
         let (_dir, node) = node();
-        let object = serde_json::json!({"apiVersion": "v1", "kind": "Sercet", "metadata": {"name": "a"}});
+        let object =
+            serde_json::json!({"apiVersion": "v1", "kind": "Sercet", "metadata": {"name": "a"}});
         assert_eq!(
             node.seed_objects(&[object]).unwrap_err().to_string(),
             "`Sercet` of `v1` is no kind of this API server"

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod confine;
 pub mod daemon;
 pub mod engine;
+pub mod inside;
 pub mod kubelet;
 pub mod machine;
 pub mod pace;

@@ -63,8 +63,16 @@ pub(super) fn write(tree: &Tree<'_>, spec: &Spec) -> io::Result<()> {
         tree.file(path, &content, 0o644)?;
     }
     for (path, content, mode) in [
-        ("var/lib/kubelet/config.yaml", KUBELET_CONFIG.to_owned(), 0o644),
-        ("var/lib/kubelet/instance-config.yaml", INSTANCE_CONFIG.to_owned(), 0o644),
+        (
+            "var/lib/kubelet/config.yaml",
+            KUBELET_CONFIG.to_owned(),
+            0o644,
+        ),
+        (
+            "var/lib/kubelet/instance-config.yaml",
+            INSTANCE_CONFIG.to_owned(),
+            0o644,
+        ),
         (
             "var/lib/kubelet/kubeadm-flags.env",
             "KUBELET_KUBEADM_ARGS=\"\"\n".to_owned(),

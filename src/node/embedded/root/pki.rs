@@ -99,10 +99,7 @@ impl Authority {
     /// When a name cannot stand in a certificate.
     pub fn client(&self, user: &str, groups: &[String]) -> Result<ClientIdentity, Error> {
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let pair = self.issue(
-            &Leaf::client(user, &groups),
-            OffsetDateTime::now_utc(),
-        )?;
+        let pair = self.issue(&Leaf::client(user, &groups), OffsetDateTime::now_utc())?;
         Ok(ClientIdentity {
             user: user.to_owned(),
             certificate: pair.0,
@@ -200,7 +197,11 @@ pub fn mint(spec: &Spec) -> Result<Pki, Error> {
     let service_ip = IpAddr::from([10, 96, 0, 1]);
 
     let mut files = Vec::new();
-    for (name, authority) in [("ca", &ca), ("front-proxy-ca", &front_proxy), ("etcd/ca", &etcd)] {
+    for (name, authority) in [
+        ("ca", &ca),
+        ("front-proxy-ca", &front_proxy),
+        ("etcd/ca", &etcd),
+    ] {
         push(
             &mut files,
             name,
@@ -241,11 +242,7 @@ pub fn mint(spec: &Spec) -> Result<Pki, Error> {
             &front_proxy,
             Leaf::client("front-proxy-client", &[]),
         ),
-        (
-            "etcd/server",
-            &etcd,
-            etcd_leaf,
-        ),
+        ("etcd/server", &etcd, etcd_leaf),
         ("etcd/peer", &etcd, etcd_leaf),
         (
             "etcd/healthcheck-client",
@@ -276,7 +273,11 @@ pub fn mint(spec: &Spec) -> Result<Pki, Error> {
 
     let mut kubeconfigs = Vec::new();
     for (file, user, groups) in [
-        ("admin.conf", "kubernetes-admin", &["kubeadm:cluster-admins"][..]),
+        (
+            "admin.conf",
+            "kubernetes-admin",
+            &["kubeadm:cluster-admins"][..],
+        ),
         (
             "super-admin.conf",
             "kubernetes-super-admin",

@@ -1,0 +1,279 @@
+//! `ckslab cp`: files to and from the node.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::failure::Failure;
+use crate::exit::Exit;
+use crate::lab::{Home, Lab};
+use crate::node::embedded::confine::Confined;
+
+/// Arguments of `ckslab cp`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Paths on the node have the prefix `node:`. Modes are kept.
+
+Examples:
+  ckslab cp policy.yaml node:/etc/kubernetes/audit/policy.yaml
+  ckslab cp node:/var/log/kubernetes/audit/audit.log .
+  ckslab cp -r node:/etc/kubernetes/manifests ./backup"
+)]
+pub struct CpArgs {
+    /// Copy directories with everything in them
+    #[arg(short, long)]
+    recursive: bool,
+    /// From where; `-` is standard input
+    #[arg(value_name = "SRC")]
+    source: String,
+    /// To where; `-` is standard output
+    #[arg(value_name = "DST")]
+    destination: String,
+}
+
+/// A side of a copy.
+enum Side {
+    Node(String),
+    Host(PathBuf),
+    Stream,
+}
+
+impl Side {
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        if text == "-" {
+            return Ok(Side::Stream);
+        }
+        match text.strip_prefix("node:") {
+            Some(path) if path.starts_with('/') => Ok(Side::Node(path.to_owned())),
+            // As a shell of root would: its home directory.
+            Some(path) => Ok(Side::Node(format!("/root/{path}"))),
+            None if text.is_empty() => Err(Failure::usage("an empty path").into()),
+            None => Ok(Side::Host(PathBuf::from(text))),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no lab, or a file cannot be read or written.
+pub fn run(args: &CpArgs) -> anyhow::Result<Exit> {
+    let (source, destination) = (Side::parse(&args.source)?, Side::parse(&args.destination)?);
+    let lab = Lab::find(&Home::find()?, None)?;
+    let node = lab.node()?;
+    let files = node.files();
+    match (source, destination) {
+        (Side::Host(from), Side::Node(to)) => put(files, &from, &to, args.recursive)?,
+        (Side::Node(from), Side::Host(to)) => get(files, &from, &to, args.recursive)?,
+        (Side::Node(from), Side::Node(to)) => {
+            let to = into_directory(files, &to, name_of(&from));
+            let mut file = open_file(files, &from)?;
+            let mode = file.metadata()?.permissions().mode();
+            write(files, &to, &mut file, mode)?;
+        }
+        (Side::Stream, Side::Node(to)) => write(files, &to, &mut io::stdin().lock(), 0o644)?,
+        (Side::Node(from), Side::Stream) => {
+            let mut file = open_file(files, &from)?;
+            io::copy(&mut file, &mut io::stdout().lock())?;
+        }
+        _ => {
+            return Err(Failure::usage("neither path is on the node")
+                .hint("put `node:` in front of the path on the node: ckslab cp policy.yaml node:/etc/kubernetes/audit/policy.yaml")
+                .into());
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn failed(path: &str, error: &io::Error) -> anyhow::Error {
+    let text = crate::node::embedded::process::go_error_text(error);
+    Failure::environment(format!("`{path}`: {text}")).into()
+}
+
+fn on_node(path: &str) -> impl FnOnce(io::Error) -> anyhow::Error {
+    let path = format!("node:{path}");
+    move |error| failed(&path, &error)
+}
+
+fn on_host(path: &Path) -> impl FnOnce(io::Error) -> anyhow::Error {
+    let path = path.display().to_string();
+    move |error| failed(&path, &error)
+}
+
+fn name_of(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or("")
+}
+
+fn needs_recursive(path: &str) -> anyhow::Error {
+    Failure::usage(format!("`{path}` is a directory"))
+        .hint("ckslab cp -r copies directories")
+        .into()
+}
+
+/// Opens a regular file of the node.
+fn open_file(files: &Confined, path: &str) -> anyhow::Result<File> {
+    let file = files.open(path).map_err(on_node(path))?;
+    let kind = file.metadata().map_err(on_node(path))?.file_type();
+    if kind.is_dir() {
+        return Err(needs_recursive(&format!("node:{path}")));
+    }
+    if !kind.is_file() {
+        return Err(Failure::environment(format!("`node:{path}` is no regular file")).into());
+    }
+    Ok(file)
+}
+
+/// The path within a directory, where the path is one (or is written as one).
+fn into_directory(files: &Confined, path: &str, name: &str) -> String {
+    if path.ends_with('/') || files.metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        format!("{}/{name}", path.trim_end_matches('/'))
+    } else {
+        path.to_owned()
+    }
+}
+
+/// Writes a file of the node from a stream: a hidden temporary file, then a rename, so that the
+/// kubelet never sees half a manifest.
+fn write(
+    files: &Confined,
+    path: &str,
+    content: &mut impl io::Read,
+    mode: u32,
+) -> anyhow::Result<()> {
+    // A link at the destination is followed, as cp does.
+    let path = files.canonical(path).unwrap_or_else(|_| path.to_owned());
+    let (parent, name) = path
+        .trim_end_matches('/')
+        .rsplit_once('/')
+        .unwrap_or(("", &path));
+    if name.is_empty() {
+        return Err(Failure::usage(format!("`node:{path}` names no file")).into());
+    }
+    if !parent.is_empty() {
+        files
+            .create_dir_all(parent, 0o755)
+            .map_err(on_node(parent))?;
+    }
+    let mut short: String = name.chars().take(100).collect();
+    short.insert(0, '.');
+    let temporary = format!("{parent}/{short}.{}.tmp", std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+    let copied = files
+        .open_with(&temporary, flags, 0o600)
+        .and_then(|mut file| {
+            io::copy(content, &mut file)?;
+            file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+            files.rename(&temporary, &path)
+        });
+    copied.map_err(|error| {
+        let _ = files.remove_file(&temporary);
+        failed(&format!("node:{path}"), &error)
+    })
+}
+
+fn put(files: &Confined, from: &Path, to: &str, recursive: bool) -> anyhow::Result<()> {
+    let metadata = fs::metadata(from).map_err(on_host(from))?;
+    let name = from
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    if metadata.is_dir() {
+        if !recursive {
+            return Err(needs_recursive(&from.display().to_string()));
+        }
+        let to = if files.metadata(to).is_ok_and(|meta| meta.is_dir()) && !name.is_empty() {
+            format!("{}/{name}", to.trim_end_matches('/'))
+        } else {
+            to.trim_end_matches('/').to_owned()
+        };
+        return put_tree(files, from, &to);
+    }
+    if !metadata.is_file() {
+        return Err(
+            Failure::environment(format!("`{}` is no regular file", from.display())).into(),
+        );
+    }
+    let to = into_directory(files, to, &name);
+    let mut file = File::open(from).map_err(on_host(from))?;
+    write(files, &to, &mut file, metadata.permissions().mode())
+}
+
+fn put_tree(files: &Confined, from: &Path, to: &str) -> anyhow::Result<()> {
+    let mode = fs::metadata(from)
+        .map_err(on_host(from))?
+        .permissions()
+        .mode();
+    files.create_dir_all(to, 0o755).map_err(on_node(to))?;
+    for entry in fs::read_dir(from).map_err(on_host(from))? {
+        let entry = entry.map_err(on_host(from))?;
+        let target = format!("{to}/{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().map_err(on_host(&entry.path()))?;
+        if kind.is_dir() {
+            put_tree(files, &entry.path(), &target)?;
+        } else if kind.is_symlink() {
+            let link = fs::read_link(entry.path()).map_err(on_host(&entry.path()))?;
+            files
+                .symlink(&link.to_string_lossy(), &target)
+                .map_err(on_node(&target))?;
+        } else if kind.is_file() {
+            let mut file = File::open(entry.path()).map_err(on_host(&entry.path()))?;
+            let mode = file.metadata().map_err(on_host(&entry.path()))?;
+            write(files, &target, &mut file, mode.permissions().mode())?;
+        }
+    }
+    files.set_mode(to, mode & 0o7777).map_err(on_node(to))
+}
+
+fn get(files: &Confined, from: &str, to: &Path, recursive: bool) -> anyhow::Result<()> {
+    let metadata = files.metadata(from).map_err(on_node(from))?;
+    let name = name_of(from);
+    let to = if to.is_dir() && !name.is_empty() {
+        to.join(name)
+    } else {
+        to.to_path_buf()
+    };
+    if metadata.is_dir() {
+        if !recursive {
+            return Err(needs_recursive(&format!("node:{from}")));
+        }
+        return get_tree(files, from, &to);
+    }
+    get_file(files, from, &to)
+}
+
+fn get_file(files: &Confined, from: &str, to: &Path) -> anyhow::Result<()> {
+    let mut file = open_file(files, from)?;
+    let mode = file.metadata().map_err(on_node(from))?.permissions().mode();
+    let mut out = File::create(to).map_err(on_host(to))?;
+    io::copy(&mut file, &mut out).map_err(on_host(to))?;
+    out.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
+        .map_err(on_host(to))
+}
+
+fn get_tree(files: &Confined, from: &str, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).map_err(on_host(to))?;
+    for name in files.list(from).map_err(on_node(from))? {
+        let source = format!("{}/{name}", from.trim_end_matches('/'));
+        let target = to.join(&name);
+        let metadata = files.symlink_metadata(&source).map_err(on_node(&source))?;
+        if metadata.is_dir() {
+            get_tree(files, &source, &target)?;
+        } else if metadata.file_type().is_symlink() {
+            // A link of the node means something on the node only: it is copied as it is written.
+            let link = files.read_link(&source).map_err(on_node(&source))?;
+            let _ = fs::remove_file(&target);
+            std::os::unix::fs::symlink(link, &target).map_err(on_host(&target))?;
+        } else if metadata.is_file() {
+            get_file(files, &source, &target)?;
+        }
+    }
+    let mode = files
+        .metadata(from)
+        .map_err(on_node(from))?
+        .permissions()
+        .mode();
+    fs::set_permissions(to, fs::Permissions::from_mode(mode & 0o7777)).map_err(on_host(to))
+}

@@ -1,0 +1,70 @@
+//! `ckslab reset`: puts a lab back to its start.
+
+use std::time::Instant;
+
+use super::output::{self, Format, OutputArgs};
+use super::start::Report;
+use super::target::TargetArgs;
+use crate::exit::Exit;
+use crate::lab::{Error, Home, Lab, Plan, Record};
+use crate::node::embedded::pace::Pace;
+use crate::scenario::Scenario;
+use crate::style::Style;
+
+/// Arguments of `ckslab reset`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Your work on the node is thrown away; grades and hints taken stay on record.
+
+Examples:
+  ckslab reset
+  ckslab reset audit-03
+  ckslab reset --seed 8     the same exercise with other values"
+)]
+pub struct ResetArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Another seed of the scenario's variables
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no lab, or it cannot be made again.
+pub fn run(args: &ResetArgs, began: Instant) -> anyhow::Result<Exit> {
+    let home = Home::find()?;
+    let (id, directory) = match args.target.find() {
+        Ok(lab) => {
+            let record: &Record = lab.record();
+            (record.scenario.clone(), record.scenarios.clone())
+        }
+        // A damaged record is what a reset is for.
+        Err(Error::Damaged { lab, .. }) => (lab, None),
+        Err(error) => return Err(error.into()),
+    };
+    let scenario = Scenario::find(&id, directory.as_deref()).map_err(Error::from)?;
+    let lab = Lab::reset(
+        &home,
+        &Plan {
+            scenario: &scenario,
+            scenarios: directory.as_deref(),
+            seed: args.seed,
+            pace: None,
+            default_pace: Pace::default(),
+        },
+    )?;
+    let report = Report::of(&lab, began)?;
+    match args.output.output {
+        Format::Json => output::print_json(&report)?,
+        Format::Text => output::print(&format!(
+            "{} is back at its start (seed {})\n",
+            Style::stdout().strong(&format!("lab {}", lab.id())),
+            lab.record().seed
+        ))?,
+    }
+    Ok(Exit::Ok)
+}

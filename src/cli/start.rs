@@ -1,0 +1,198 @@
+//! `ckslab start`: starts a scenario.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap_complete::engine::ArgValueCandidates;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
+use super::status;
+use crate::exit::Exit;
+use crate::lab::config::Settings;
+use crate::lab::{Error, Home, Lab, Plan, Started};
+use crate::node::Node;
+use crate::node::embedded::pace::Pace;
+use crate::scenario::Scenario;
+use crate::style::Style;
+
+/// Arguments of `ckslab start`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  ckslab start audit-03
+  ckslab start audit-01 --seed 7 --pace real
+  ckslab start sandbox -o json")]
+pub struct StartArgs {
+    /// Scenario, as `ckslab list` shows it
+    #[arg(value_name = "ID", add = ArgValueCandidates::new(super::target::scenario_names))]
+    id: String,
+    /// What provides the node [default: auto]
+    #[arg(long, value_enum, env = "CKSLAB_ENGINE", value_name = "ENGINE")]
+    engine: Option<Engine>,
+    /// Seed of the scenario's variables: the same seed gives the same exercise
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How fast the node lives: as in the exam, or with waits shortened [default: fast]
+    #[arg(long, value_enum, value_name = "PACE")]
+    pace: Option<PaceArg>,
+    /// Directory of your own scenarios
+    #[arg(long, value_name = "DIR", env = "CKSLAB_SCENARIOS")]
+    scenarios: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What provides the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// kind where it can be used, else embedded
+    Auto,
+    /// A real cluster in Docker
+    Kind,
+    /// A node simulated by ckslab itself
+    Embedded,
+}
+
+/// `--pace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PaceArg {
+    /// As long as a real node takes
+    Real,
+    /// Everything that waits is shortened
+    Fast,
+}
+
+impl From<PaceArg> for Pace {
+    fn from(pace: PaceArg) -> Self {
+        match pace {
+            PaceArg::Real => Pace::Real,
+            PaceArg::Fast => Pace::Fast,
+        }
+    }
+}
+
+/// What `start -o json` (and `reset -o json`) prints.
+#[derive(Serialize)]
+pub struct Report {
+    schema_version: u32,
+    lab: String,
+    scenario: String,
+    engine: String,
+    seed: u64,
+    node_root: Option<String>,
+    kubeconfig: String,
+    server: String,
+    ready_ms: u64,
+}
+
+impl Report {
+    /// What to say about a lab that was just started; `began` is when this process did.
+    ///
+    /// # Errors
+    /// When the lab's configuration cannot be read.
+    pub fn of(lab: &Lab, began: Instant) -> Result<Self, Error> {
+        let node = lab.node()?;
+        let record = lab.record();
+        Ok(Self {
+            schema_version: SCHEMA_VERSION,
+            lab: record.lab.clone(),
+            scenario: record.scenario.clone(),
+            engine: record.engine.clone(),
+            seed: record.seed,
+            node_root: Some(node.node_root().display().to_string()),
+            kubeconfig: node.kubeconfig().display().to_string(),
+            server: node.config().spec.server(),
+            ready_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no such scenario, or its lab cannot be started.
+pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
+    let home = Home::find()?;
+    let settings = Settings::load(&home).map_err(Failure::usage)?;
+    let scenario = Scenario::find(&args.id, args.scenarios.as_deref()).map_err(Error::from)?;
+    choose_engine(args, &settings, &home)?;
+    let plan = Plan {
+        scenario: &scenario,
+        scenarios: args.scenarios.as_deref(),
+        seed: args.seed,
+        pace: args.pace.map(Pace::from),
+        default_pace: settings.pace.unwrap_or_default(),
+    };
+    let (lab, started) = Lab::start(&home, &plan)?;
+    let report = Report::of(&lab, began)?;
+    match args.output.output {
+        Format::Json => output::print_json(&report)?,
+        Format::Text => output::print(&text(&lab, &report, started)?)?,
+    }
+    Ok(Exit::Ok)
+}
+
+/// Decides the engine: flag and environment first, then the configuration file, then `auto`.
+fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::Result<()> {
+    let engine = match (args.engine, settings.engine.as_deref()) {
+        (Some(engine), _) => engine,
+        (None, Some(name)) => clap::ValueEnum::from_str(name, false).map_err(|_| {
+            Failure::usage(format!(
+                "`{name}` in `{}` is no engine",
+                home.config_file().display()
+            ))
+            .hint("write engine = \"embedded\" or \"auto\"")
+        })?,
+        (None, None) => Engine::Auto,
+    };
+    match engine {
+        Engine::Embedded => Ok(()),
+        Engine::Kind => Err(Failure::environment(
+            "the kind engine is not in this version of ckslab",
+        )
+        .hint(format!("ckslab start {} --engine embedded", args.id))
+        .into()),
+        Engine::Auto => {
+            output::note(&format!(
+                "engine: embedded, chosen by auto (to change it: --engine, CKSLAB_ENGINE, or engine = ... in {})",
+                home.config_file().display()
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn text(lab: &Lab, report: &Report, started: Started) -> anyhow::Result<String> {
+    let style = Style::stdout();
+    let title = lab.scenario()?.definition.title;
+    let verb = match started {
+        Started::New => "is started",
+        Started::Resumed => "goes on",
+        Started::Running => "was running already",
+    };
+    let server = match lab.node()?.api_server() {
+        Ok(state) => status::headline(&state),
+        Err(error) => error.to_string(),
+    };
+    let node_root = report.node_root.as_deref().unwrap_or("-");
+    Ok(format!(
+        "{} {verb}: {title}
+  engine      {}, seed {}, {} ms
+  API server  {server}
+  node files  {node_root}
+
+next:
+  {}       read what is asked
+  {}      open a shell on the node
+  {}     see how the node is
+",
+        style.strong(&format!("lab {}", report.lab)),
+        report.engine,
+        report.seed,
+        report.ready_ms,
+        style.code("ckslab task"),
+        style.code("ckslab shell"),
+        style.code("ckslab status"),
+    ))
+}

@@ -7,6 +7,7 @@
     reason = "a test may end itself"
 )]
 
+mod conformance_policy;
 mod kinds;
 mod registry;
 mod schema;

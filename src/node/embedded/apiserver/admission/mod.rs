@@ -1,5 +1,15 @@
 //! Admission: what may change or refuse an object after authorisation.
 
+pub mod escalation;
+pub mod limits;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod pod_security;
+pub mod quota;
+pub mod service_account;
+pub mod storage;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -44,7 +54,48 @@ pub struct Attributes<'a> {
     pub audit: &'a AuditContext,
 }
 
-/// Runs mutating, then validating admission. `new` is `Null` for deletions.
+impl Attributes<'_> {
+    /// Whether this is about objects of this group and resource themselves.
+    #[must_use]
+    pub fn is(&self, group: &str, resource: &str, subresource: &str) -> bool {
+        self.resource.group == group
+            && self.resource.name == resource
+            && self.subresource == subresource
+    }
+
+    /// The 403 of an admission plugin (`NewForbidden` of `k8s.io/apiserver/pkg/admission`).
+    #[must_use]
+    pub fn forbidden(&self, object: &Value, why: impl std::fmt::Display) -> Status {
+        let metadata = |key: &str| {
+            object
+                .pointer(&format!("/metadata/{key}"))
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let name = if self.name.is_empty() {
+            metadata("name")
+                .or_else(|| metadata("generateName"))
+                .unwrap_or("Unknown")
+        } else {
+            self.name
+        };
+        forbidden(&self.resource.group, &self.resource.name, name, why)
+    }
+}
+
+/// A 403 about a named object.
+#[must_use]
+pub fn forbidden(group: &str, resource: &str, name: &str, why: impl std::fmt::Display) -> Status {
+    let qualified = super::status::qualified(group, resource);
+    Status::new(
+        403,
+        "Forbidden",
+        format!("{qualified} \"{name}\" is forbidden: {why}"),
+    )
+    .with_details(super::status::details(group, resource, name))
+}
+
+/// Mutating admission, in the order of the plugins of kube-apiserver. `new` is `Null` for deletions.
 ///
 /// # Errors
 /// The Status of the refusal.
@@ -54,6 +105,44 @@ pub async fn admit(
     old: Option<&Value>,
     new: &mut Value,
 ) -> Result<(), Status> {
-    let _ = (state, attributes, old, new);
+    namespace::lifecycle(state, attributes, new)?;
+    if attributes.operation == Operation::Delete || attributes.operation == Operation::Connect {
+        return Ok(());
+    }
+    if attributes.is("", "pods", "") && attributes.operation == Operation::Create {
+        limits::default_pod(state, attributes, new);
+        service_account::admit(state, attributes, new)?;
+        node::restrict(attributes, old, new)?;
+        pod::priority(state, attributes, new)?;
+        pod::tolerations(new);
+        pod::runtime_class(state, attributes, new)?;
+        return Ok(());
+    }
+    node::restrict(attributes, old, new)?;
+    if attributes.operation == Operation::Create {
+        if attributes.is("", "nodes", "") {
+            node::taint_new(new);
+        }
+        storage::admit(state, attributes, new);
+        if attributes.is("scheduling.k8s.io", "priorityclasses", "") {
+            pod::single_default_class(state, attributes, new)?;
+        }
+    }
+    escalation::check(state, attributes, new)
+}
+
+/// Validating admission: after the object is known to be valid.
+///
+/// # Errors
+/// The Status of the refusal.
+pub async fn validate(
+    state: &Arc<ApiState>,
+    attributes: &Attributes<'_>,
+    old: Option<&Value>,
+    new: &Value,
+) -> Result<(), Status> {
+    limits::validate(state, attributes, new)?;
+    pod_security::validate(state, attributes, old, new)?;
+    quota::validate(state, attributes, old, new)?;
     Ok(())
 }

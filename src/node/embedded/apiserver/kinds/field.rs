@@ -246,7 +246,9 @@ pub fn invalid_status(group: &str, kind: &str, name: &str, errors: &[FieldError]
     if !group.is_empty() {
         details.insert("group".into(), group.into());
     }
-    details.insert("kind".into(), kind.into());
+    if !kind.is_empty() {
+        details.insert("kind".into(), kind.into());
+    }
     if !errors.is_empty() {
         details.insert(
             "causes".into(),

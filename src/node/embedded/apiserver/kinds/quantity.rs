@@ -22,6 +22,34 @@ pub struct Quantity {
 const NANO: i128 = 1_000_000_000;
 
 impl Quantity {
+    /// Nothing.
+    pub const ZERO: Quantity = Quantity {
+        nano: 0,
+        format: Format::Decimal,
+    };
+
+    /// A count.
+    #[must_use]
+    pub fn whole(count: usize) -> Self {
+        Self {
+            nano: i128::try_from(count).unwrap_or(i128::MAX / NANO) * NANO,
+            format: Format::Decimal,
+        }
+    }
+
+    /// The sum, written as the first of the two that is not zero.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            nano: self.nano.saturating_add(other.nano),
+            format: if self.nano == 0 {
+                other.format
+            } else {
+                self.format
+            },
+        }
+    }
+
     /// Reads a quantity.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -221,6 +221,12 @@ impl Store {
         self.inner.shared.read(Memory::revision)
     }
 
+    /// The oldest revision a watch can start from.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.inner.shared.read(Memory::floor)
+    }
+
     /// The object at a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Stored> {

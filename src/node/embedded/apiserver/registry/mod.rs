@@ -1,21 +1,175 @@
-//! Generic storage of API objects: get, list, watch, create, update, patch, delete.
+//! Generic storage of API objects: get, list, watch, create, update, patch, delete
+//! (`k8s.io/apiserver/pkg/endpoints/handlers`, `pkg/registry/generic/registry/store.go`).
+
+mod body;
+mod convert;
+mod create;
+mod delete;
+mod deletecollection;
+mod form;
+mod get;
+mod list;
+pub mod meta;
+mod options;
+mod target;
+mod update;
+mod watch;
 
 use std::sync::Arc;
 
-use super::api::ApiResult;
+use serde_json::json;
+
+use super::api::{ApiResponse, ApiResult, Body};
 use super::request::ApiRequest;
 use super::state::ApiState;
 use super::status::Status;
+use super::{catalog, subresources};
+pub(super) use target::Target;
+
+/// The resource, subresource or version is not served.
+fn unknown() -> Status {
+    Status::new(
+        404,
+        "NotFound",
+        "the server could not find the requested resource",
+    )
+    .with_details(json!({}))
+}
+
+/// The method is not served here.
+fn method_not_allowed() -> Status {
+    Status::new(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+    )
+    .with_details(json!({}))
+}
+
+/// A 400 with this text.
+fn bad_request(message: impl Into<String>) -> Status {
+    Status::new(400, "BadRequest", message)
+}
+
+/// A 500 without reason: what a plain Go error becomes.
+fn plain_error(message: impl Into<String>) -> Status {
+    Status::new(500, "", message)
+}
+
+/// The answer of Go's mux where no API group is.
+fn no_such_path() -> ApiResponse {
+    ApiResponse {
+        code: 404,
+        headers: vec![(
+            http::header::X_CONTENT_TYPE_OPTIONS,
+            http::HeaderValue::from_static("nosniff"),
+        )],
+        body: Body::Bytes {
+            content_type: "text/plain; charset=utf-8".to_owned(),
+            bytes: bytes::Bytes::from_static(b"404 page not found\n"),
+        },
+    }
+}
 
 /// Serves a resource request.
 ///
 /// # Errors
 /// The Status to answer with.
-pub async fn serve(state: &Arc<ApiState>, request: ApiRequest) -> ApiResult {
-    let _ = (state, request);
-    Err(Status::new(
-        404,
-        "NotFound",
-        "the server could not find the requested resource",
-    ))
+pub async fn serve(state: &Arc<ApiState>, mut request: ApiRequest) -> ApiResult {
+    let info = &request.info;
+    let custom = state
+        .custom
+        .find(&info.group, &info.version, &info.resource);
+    let Some(resource) = state.resource(&info.group, &info.version, &info.resource) else {
+        let known = catalog::has_version(&info.group, &info.version)
+            || state
+                .custom
+                .all()
+                .iter()
+                .any(|c| c.resource.group == info.group && c.resource.version == info.version);
+        // A removed version of a known custom group, or an unknown group: the mux itself answers.
+        return if known {
+            Err(unknown())
+        } else {
+            Ok(no_such_path())
+        };
+    };
+    let subresource = info.subresource.clone();
+    if !subresource.is_empty() && resource.subresource(&subresource).is_none() {
+        return Err(unknown());
+    }
+    let target = Target::new(resource, custom, info);
+    route(&target, &request)?;
+    form::acceptable(&request)?;
+    if let Some(answer) = subresources::serve(state, &target.resource, &mut request).await {
+        return answer;
+    }
+    match request.info.verb.as_str() {
+        "get" => get::serve(state, &target, &request).await,
+        "list" => list::serve(state, &target, &request).await,
+        "watch" => watch::serve(state, &target, &request).await,
+        "create" => create::serve(state, &target, &request).await,
+        "update" => update::serve(state, &target, &request).await,
+        "patch" => super::patch::serve(state, &target, &request).await,
+        "delete" => delete::serve(state, &target, &request).await,
+        "deletecollection" => deletecollection::serve(state, &target, &request).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+/// Whether the path and the method lead anywhere.
+fn route(target: &Target, request: &ApiRequest) -> Result<(), Status> {
+    let info = &request.info;
+    let resource = &target.resource;
+    let verb = info.verb.as_str();
+    let named = info.parts.len() > 1 && !(verb == "list" || verb == "deletecollection");
+    if resource.namespaced {
+        if info.namespace.is_empty() && named && verb != "watch" {
+            return Err(unknown());
+        }
+        // Without a namespace there is only the list over all namespaces.
+        if info.namespace.is_empty()
+            && !matches!(verb, "list" | "watch")
+            && !(verb == "create" && !resource.has_verb("", "get"))
+        {
+            return Err(method_not_allowed());
+        }
+    } else if !info.namespace.is_empty()
+        && !(resource.name == "namespaces" && resource.group.is_empty())
+    {
+        return Err(unknown());
+    }
+    if matches!(
+        request.method,
+        http::Method::HEAD | http::Method::OPTIONS | http::Method::TRACE
+    ) && info.subresource != "proxy"
+    {
+        return Err(method_not_allowed());
+    }
+    // A collection takes POST, an object does not; an object takes PUT, PATCH, a collection does not.
+    let allowed = match verb {
+        "create" if info.subresource.is_empty() => info.parts.len() <= 1,
+        "update" | "patch" | "delete" => !info.name.is_empty(),
+        _ => true,
+    };
+    let listed = match verb {
+        // `pods/exec` and others list the verbs of their own connect methods.
+        _ if !info.subresource.is_empty() => {
+            resource.has_verb(&info.subresource, verb)
+                || (verb == "get"
+                    && resource.has_verb(&info.subresource, "create")
+                    && is_connect(&info.subresource))
+        }
+        verb => resource.has_verb("", verb),
+    };
+    if allowed && listed {
+        Ok(())
+    } else {
+        Err(method_not_allowed())
+    }
+}
+
+/// Subresources that take any method.
+fn is_connect(subresource: &str) -> bool {
+    matches!(subresource, "proxy" | "exec" | "attach" | "portforward")
 }

@@ -1,0 +1,152 @@
+//! Creating an object (`pkg/endpoints/handlers/create.go`, `pkg/registry/rest/create.go`).
+
+use std::sync::Arc;
+
+use rand::RngExt as _;
+use serde_json::Value;
+
+use super::form::Form;
+use super::options::WriteOptions;
+use super::target::Target;
+use super::{body, convert, meta, plain_error};
+use crate::node::embedded::apiserver::admission::{self, Attributes, Operation};
+use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
+use crate::node::embedded::apiserver::request::ApiRequest;
+use crate::node::embedded::apiserver::state::ApiState;
+use crate::node::embedded::apiserver::status::Status;
+use crate::node::embedded::apiserver::{kinds, managed_fields};
+use crate::node::embedded::store::StoreError;
+
+/// Generated names are tried this often before the clash is reported.
+const NAME_ATTEMPTS: usize = 8;
+/// Letters and digits of generated names: none that could spell a word (`apimachinery/pkg/util/rand`).
+const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Length of the generated part.
+const NAME_SUFFIX: usize = 5;
+/// Longest generated name.
+const NAME_LENGTH: usize = 63;
+
+pub(super) async fn serve(
+    state: &Arc<ApiState>,
+    target: &Target,
+    request: &ApiRequest,
+) -> ApiResult {
+    let form = Form::of(request)?;
+    let options = WriteOptions::read(request, "CreateOptions", false)?;
+    let mut object = body::read(target, request, &options)?;
+    body::match_namespace(target, &mut object)?;
+    let manager = options.manager(request);
+    managed_fields::update(target, None, &mut object, &manager);
+    let created = persist(state, target, request, &options, object).await?;
+    Ok(ApiResponse::object(
+        201,
+        form.object(target, request, created)?,
+    ))
+}
+
+/// Admits, prepares, validates and stores a new object; gives it as the client sees it.
+pub(in crate::node::embedded::apiserver) async fn persist(
+    state: &Arc<ApiState>,
+    target: &Target,
+    request: &ApiRequest,
+    options: &WriteOptions,
+    mut object: Value,
+) -> Result<Value, Status> {
+    let given_name = meta::text(&object, "name").to_owned();
+    let attributes = Attributes {
+        operation: Operation::Create,
+        resource: &target.resource,
+        subresource: &target.subresource,
+        namespace: &target.namespace,
+        name: &given_name,
+        user: &request.user,
+        dry_run: options.dry_run,
+        warnings: &request.warnings,
+        audit: &request.audit,
+    };
+    admission::admit(state, &attributes, None, &mut object).await?;
+    let generate = meta::text(&object, "name").is_empty();
+    let base = meta::text(&object, "generateName").to_owned();
+    for system in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
+        meta::remove(&mut object, system);
+    }
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let mut object = object.clone();
+        if generate && !base.is_empty() {
+            meta::set(&mut object, "name", generated_name(&base));
+        }
+        meta::set(&mut object, "uid", uuid::Uuid::new_v4().to_string());
+        meta::set(&mut object, "creationTimestamp", meta::now());
+        meta::order(&mut object);
+        kinds::prepare_create(state, &target.resource, &request.user, &mut object)?;
+        let name = meta::text(&object, "name").to_owned();
+        invalid(target, &name, None, &object)?;
+        for warning in kinds::warnings(&target.resource, None, &object) {
+            request.warnings.add(warning);
+        }
+        let version = meta::text(&object, "resourceVersion");
+        if !version.is_empty() && version != "0" {
+            return Err(plain_error(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        kinds::allocate(state, &target.resource, &mut object)?;
+        let key = target.key(&name);
+        if options.dry_run {
+            if state.store.get(&key).is_some() {
+                return Err(target.already_exists(&name));
+            }
+            meta::remove(&mut object, "resourceVersion");
+            meta::order(&mut object);
+            return Ok(object);
+        }
+        let value = convert::to_stored(&target.resource, &object);
+        match state.store.create(&key, value).await {
+            Ok(stored) => return Ok(convert::shown(target, &stored)),
+            Err(StoreError::Exists) if generate && attempt < NAME_ATTEMPTS => {}
+            Err(error) => return Err(target.store_error(&name, &error)),
+        }
+    }
+}
+
+/// 422 if the object is not valid.
+pub(super) fn invalid(
+    target: &Target,
+    name: &str,
+    old: Option<&Value>,
+    object: &Value,
+) -> Result<(), Status> {
+    let errors = match &target.custom {
+        Some(_) => crate::node::embedded::apiserver::patch::custom::validate(target, old, object),
+        None => kinds::validate(&target.resource, old, object),
+    };
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(kinds::invalid_status(
+        &target.resource.group,
+        &target.resource.kind,
+        name,
+        &errors,
+    ))
+}
+
+/// A name for `generateName` (`pkg/storage/names/generate.go`).
+fn generated_name(base: &str) -> String {
+    let longest = NAME_LENGTH - NAME_SUFFIX;
+    let mut name: String = base.chars().take(longest).collect();
+    let mut random = rand::rng();
+    for _ in 0..NAME_SUFFIX {
+        let index = random.random_range(0..NAME_ALPHABET.len());
+        if let Some(byte) = NAME_ALPHABET.get(index) {
+            name.push(char::from(*byte));
+        }
+    }
+    name
+}

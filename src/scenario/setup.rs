@@ -21,6 +21,8 @@ pub const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 pub struct Baseline {
     /// The manifest of the API server before the setup, as kubeadm wrote it.
     pub manifest: String,
+    /// The same after the setup; the setup may have broken it.
+    pub started: String,
     /// The other files in the manifests directory after the setup, by name.
     pub other_manifests: BTreeMap<String, String>,
     /// Files that must stay as they are, after the setup, by path.
@@ -56,6 +58,7 @@ impl Resolved {
         play(node, &self.definition.setup, WAIT)?;
         let mut baseline = Baseline {
             manifest,
+            started: text_of(node, MANIFEST)?.unwrap_or_default(),
             ..Baseline::default()
         };
         for name in node.list(MANIFESTS)? {

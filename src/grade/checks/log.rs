@@ -1,0 +1,134 @@
+//! Layers 4 and 5: the log on the node, and fresh entries for the grader's requests.
+
+use super::{Context, files};
+use crate::audit::level::Level;
+use crate::grade::entries::{Problem, judge};
+use crate::grade::report::Outcome;
+use crate::scenario::definition::{LogCheck, ProbesCheck};
+
+/// Whether the log on the node is the one the running API server writes.
+///
+/// # Errors
+/// Why not.
+pub fn own_log(context: &Context<'_>, path: &str) -> Result<(), String> {
+    match context.facts.flags.text("audit-log-path") {
+        None => Err("the running API server has no --audit-log-path".to_owned()),
+        Some("-") => Err("the API server writes its audit log to standard output".to_owned()),
+        Some(inside) => files::same_file(context, inside, path),
+    }
+}
+
+/// The log is the running API server's, and what it writes arrives there.
+pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
+    let path = &check.path;
+    let expected = format!("the running API server's entries arrive in `{path}` on the node");
+    if let Err(seen) = own_log(context, path) {
+        return Outcome::fail(expected, seen, format!("ls -l {path}*"));
+    }
+    let lines = context.fresh_lines(path);
+    let ours = lines
+        .iter()
+        .filter(|line| {
+            context
+                .volley
+                .sent
+                .iter()
+                .any(|sent| line.contains(&sent.message.audit_id))
+        })
+        .count();
+    if ours == 0 {
+        return Outcome::fail(
+            expected,
+            format!(
+                "`{path}` is the API server's log, but nothing of the grader's requests was added to it"
+            ),
+            format!("kubectl get ns; tail -1 {path}"),
+        );
+    }
+    let nonce = &context.volley.nonce;
+    for never in &check.never {
+        let text = never.replace("NONCE", nonce);
+        let encoded = base64_of(&text);
+        if lines
+            .iter()
+            .any(|line| line.contains(&text) || line.contains(&encoded))
+        {
+            return Outcome::fail(
+                "no entry carries the content of a Secret",
+                format!("the value of the grader's own Secret is in `{path}`"),
+                format!("grep -c '\"data\"' {path}"),
+            );
+        }
+    }
+    Outcome::pass(
+        expected,
+        format!("{ours} entries of the grader's requests were added"),
+    )
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// Probes are recorded as asked, and those that must not be are not.
+pub fn probes(context: &Context<'_>, check: &ProbesCheck) -> Outcome {
+    let path = &check.path;
+    if let Err(seen) = own_log(context, path) {
+        return Outcome::fail(
+            format!("the grader's requests are recorded as asked in `{path}`"),
+            seen,
+            format!("ls -l {path}*"),
+        );
+    }
+    let lines = context.fresh_lines(path);
+    let mut count = 0;
+    let mut first: Option<(String, String, String)> = None;
+    let mut wrong = 0;
+    for sent in &context.volley.sent {
+        if !check.ids.contains(&sent.probe) {
+            continue;
+        }
+        count += 1;
+        let own: Vec<&str> = lines
+            .iter()
+            .map(String::as_str)
+            .filter(|line| line.contains(&sent.message.audit_id))
+            .collect();
+        if let Err(problem) = judge(sent, &own, context.stages) {
+            if let Problem::NotSent(error) = &problem {
+                return Outcome::blocked(
+                    format!("{} can be tried", sent.words),
+                    format!("blocked: the grader's request failed: {error}"),
+                    context.facts.where_to_look(),
+                );
+            }
+            wrong += 1;
+            if first.is_none() {
+                let wanted = match sent.wanted.level {
+                    Level::None => "not recorded".to_owned(),
+                    level => format!("recorded at level {}", level.name()),
+                };
+                let look = if matches!(problem, Problem::Missing(_)) {
+                    format!("kubectl get ns; tail -2 {path}")
+                } else {
+                    format!("grep {} {path}", sent.message.audit_id)
+                };
+                first = Some((format!("{}: {wanted}", sent.words), problem.words(), look));
+            }
+        }
+    }
+    match first {
+        None => Outcome::pass(
+            "the grader's requests are recorded as asked, and no others",
+            format!("{count} requests, all as asked"),
+        ),
+        Some((expected, seen, next)) => {
+            let seen = match wrong {
+                1 => seen,
+                wrong => format!("{seen} ({wrong} of {count} requests are not as asked)"),
+            };
+            Outcome::fail(expected, seen, next)
+        }
+    }
+}

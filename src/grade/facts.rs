@@ -1,0 +1,168 @@
+//! What the checks look at, gathered once so that all of them speak of the same moment.
+
+use std::collections::BTreeMap;
+
+use super::argv::Flags;
+use super::pod::ApiServerPod;
+use crate::audit::policy::{LoadError, Loaded, load};
+use crate::node::{ApiServerState, ContainerPhase, Node, NodeError, NodeFile};
+use crate::scenario::setup::{MANIFEST, MANIFESTS};
+
+/// The node as it is.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Names in the manifests directory.
+    pub manifests: Vec<String>,
+    /// The API server's manifest.
+    pub manifest: Result<ApiServerPod, String>,
+    /// Flags in the manifest; none when it cannot be read.
+    pub manifest_flags: Flags,
+    /// The API server that runs.
+    pub state: ApiServerState,
+    /// Flags of the process that runs; none when none runs.
+    pub flags: Flags,
+    /// The policy file as that process sees it, with what loading it gives.
+    pub policy: Option<PolicySeen>,
+    /// Files that checks compare, as they are on the node.
+    pub files: BTreeMap<String, NodeFile>,
+}
+
+/// The policy file as the API server sees it.
+#[derive(Debug, Clone)]
+pub struct PolicySeen {
+    /// Path in the container.
+    pub path: String,
+    /// What is there.
+    pub file: NodeFile,
+    /// What loading gives, for a file.
+    pub loaded: Option<Result<Loaded, LoadError>>,
+}
+
+impl Facts {
+    /// Gathers everything.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub fn gather(node: &dyn Node, state: ApiServerState) -> Result<Self, NodeError> {
+        let manifest = match node.read(MANIFEST)? {
+            NodeFile::File { content, .. } => {
+                ApiServerPod::read(&String::from_utf8_lossy(&content))
+            }
+            NodeFile::Missing => Err(format!("`{MANIFEST}` does not exist")),
+            NodeFile::Directory { .. } => Err(format!("`{MANIFEST}` is a directory")),
+            NodeFile::Other(what) => Err(format!("`{MANIFEST}` is {what}")),
+        };
+        let running = state.state == ContainerPhase::Running;
+        let flags = if running {
+            Flags::of(&state.argv)
+        } else {
+            Flags::default()
+        };
+        let policy = match flags.text("audit-policy-file") {
+            Some(path) => {
+                let file = node.read_as_api_server(path).unwrap_or(NodeFile::Missing);
+                let loaded = match &file {
+                    NodeFile::File { content, .. } => Some(load(content)),
+                    _ => None,
+                };
+                Some(PolicySeen {
+                    path: path.to_owned(),
+                    file,
+                    loaded,
+                })
+            }
+            None => None,
+        };
+        Ok(Self {
+            manifests: node.list(MANIFESTS).unwrap_or_default(),
+            manifest_flags: manifest
+                .as_ref()
+                .map(|pod| Flags::of(&pod.argv))
+                .unwrap_or_default(),
+            manifest,
+            state,
+            flags,
+            policy,
+            files: BTreeMap::new(),
+        })
+    }
+
+    /// Whether a process runs.
+    #[must_use]
+    pub fn running(&self) -> bool {
+        self.state.state == ContainerPhase::Running
+    }
+
+    /// Why nothing can be asked of the API server; nothing when it is ready.
+    #[must_use]
+    pub fn down(&self) -> Option<String> {
+        if self.running() && self.state.ready {
+            return None;
+        }
+        Some(format!(
+            "blocked: the API server is {}",
+            self.describe_state()
+        ))
+    }
+
+    /// The state in words: phase, reason, and the line of the log that matters.
+    #[must_use]
+    pub fn describe_state(&self) -> String {
+        let state = &self.state;
+        let mut text = match state.state {
+            ContainerPhase::Running if state.ready => "running and ready".to_owned(),
+            ContainerPhase::Running => "running, but not ready".to_owned(),
+            ContainerPhase::Waiting => "not running".to_owned(),
+            ContainerPhase::Exited => "not running: its process ended".to_owned(),
+            ContainerPhase::Absent => "not running: there is no container at all".to_owned(),
+        };
+        if state.state != ContainerPhase::Running
+            && let Some(reason) = &state.reason
+        {
+            text.push_str(&format!(" ({reason})"));
+        }
+        if let Some(line) = self.telling_line() {
+            text.push_str(&format!("; its log ends with `{line}`"));
+        }
+        text
+    }
+
+    /// The last line of the container's log that says why it ended.
+    #[must_use]
+    pub fn telling_line(&self) -> Option<&str> {
+        if self.running() {
+            return None;
+        }
+        self.state
+            .log_tail
+            .iter()
+            .rev()
+            .map(|line| line.trim())
+            .find(|line| line.starts_with("Error:") || line.contains("\"command failed\""))
+            .or_else(|| {
+                self.state
+                    .log_tail
+                    .iter()
+                    .rev()
+                    .map(|line| line.trim())
+                    .find(|line| !line.is_empty())
+            })
+    }
+
+    /// The command that shows why the API server does not run.
+    #[must_use]
+    pub fn where_to_look(&self) -> &'static str {
+        match self.state.state {
+            ContainerPhase::Absent => {
+                "journalctl -u kubelet --no-pager | grep -i 'manifest\\|kube-apiserver' | tail"
+            }
+            ContainerPhase::Waiting
+                if self.state.reason.as_deref() == Some("ContainerCreating") =>
+            {
+                "journalctl -u kubelet --no-pager | grep -i 'FailedMount\\|MountVolume' | tail"
+            }
+            ContainerPhase::Running => "curl -ks https://127.0.0.1:6443/readyz?verbose",
+            _ => "crictl ps -a --name kube-apiserver, then crictl logs CONTAINER-ID",
+        }
+    }
+}

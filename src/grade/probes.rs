@@ -1,0 +1,219 @@
+//! The grader's requests, from the scenario's words to HTTP.
+
+use serde_json::Value;
+
+use super::courier::{Answer, Courier, Message};
+use crate::audit::evaluate::{Attributes, Decision, evaluate};
+use crate::audit::policy::Policy;
+use crate::node::Identity;
+use crate::scenario::definition::{Probe, ProbeRequest};
+
+/// A request that was sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The probe it belongs to.
+    pub probe: String,
+    /// In words: `create secrets in payments as kubernetes-admin`.
+    pub words: String,
+    /// What went out.
+    pub message: Message,
+    /// What a policy sees of it.
+    pub attributes: Attributes,
+    /// What must be recorded.
+    pub wanted: Decision,
+    /// What came back.
+    pub answer: Result<Answer, String>,
+}
+
+/// Everything sent in one grading.
+#[derive(Debug, Clone, Default)]
+pub struct Volley {
+    /// The requests, in the scenario's order.
+    pub sent: Vec<Sent>,
+    /// Part of every name and text the grader made up for this grading.
+    pub nonce: String,
+}
+
+/// Sends the probes. `reference` says what must be recorded.
+#[must_use]
+pub fn send(probes: &[Probe], reference: &Policy, courier: &dyn Courier) -> Volley {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let nonce = format!("ckslab-{}", id.get(..12).unwrap_or(&id));
+    let mut sent = Vec::new();
+    let mut sequences = Vec::new();
+    for probe in probes {
+        let (identity, user, mut groups) = match &probe.user {
+            Some(user) => (
+                Identity::User {
+                    name: user.name.clone(),
+                    groups: user.groups.clone(),
+                },
+                user.name.clone(),
+                user.groups.clone(),
+            ),
+            None => (
+                Identity::Admin,
+                "kubernetes-admin".to_owned(),
+                vec!["kubeadm:cluster-admins".to_owned()],
+            ),
+        };
+        groups.push("system:authenticated".to_owned());
+        let mut messages = Vec::new();
+        for request in &probe.requests {
+            let message = message(request, &nonce);
+            let attributes = attributes(request, &message, &nonce, &user, &groups);
+            let mut wanted = evaluate(reference, &attributes);
+            if let Some(level) = request.level {
+                wanted.level = level;
+            }
+            messages.push(message.clone());
+            sent.push(Sent {
+                probe: probe.id.clone(),
+                words: format!("{} as {user}", describe(&attributes)),
+                message,
+                attributes,
+                wanted,
+                answer: Err("not sent".to_owned()),
+            });
+        }
+        sequences.push((identity, messages));
+    }
+    let answers = courier.send(&sequences);
+    for (sent, answer) in sent.iter_mut().zip(answers.into_iter().flatten()) {
+        sent.answer = answer;
+    }
+    Volley { sent, nonce }
+}
+
+/// A request in words: `create pods/exec "x" in payments`.
+#[must_use]
+pub fn describe(attributes: &Attributes) -> String {
+    if !attributes.resource_request {
+        return format!("{} {}", attributes.verb, attributes.path);
+    }
+    let mut text = format!("{} {}", attributes.verb, attributes.resource);
+    if !attributes.subresource.is_empty() {
+        text.push_str(&format!("/{}", attributes.subresource));
+    }
+    if !attributes.api_group.is_empty() {
+        text.push_str(&format!(" ({})", attributes.api_group));
+    }
+    if !attributes.name.is_empty() {
+        text.push_str(&format!(" `{}`", attributes.name));
+    }
+    if attributes.namespace.is_empty() {
+        text.push_str(" at cluster scope");
+    } else {
+        text.push_str(&format!(" in namespace `{}`", attributes.namespace));
+    }
+    text
+}
+
+/// Subresources that are streams or proxies: nothing can be tried dry there.
+const CONNECT: [&str; 5] = ["exec", "attach", "portforward", "proxy", "log"];
+
+fn message(request: &ProbeRequest, nonce: &str) -> Message {
+    let name = request.name.replace("NONCE", nonce);
+    let mut path = String::new();
+    if request.resource.is_empty() {
+        path.push_str(&request.path);
+    } else {
+        if request.group.is_empty() {
+            path.push_str(&format!("/api/{}", request.version));
+        } else {
+            path.push_str(&format!("/apis/{}/{}", request.group, request.version));
+        }
+        if !request.namespace.is_empty() {
+            path.push_str(&format!("/namespaces/{}", request.namespace));
+        }
+        path.push_str(&format!("/{}", request.resource));
+        let collection = matches!(request.verb.as_str(), "list" | "watch" | "deletecollection")
+            || (request.verb == "create" && request.subresource.is_empty());
+        if !collection {
+            path.push_str(&format!("/{name}"));
+        }
+        if !request.subresource.is_empty() {
+            path.push_str(&format!("/{}", request.subresource));
+        }
+    }
+    let (method, content_type) = match request.verb.as_str() {
+        "create" | "post" => (http::Method::POST, "application/json"),
+        "update" | "put" => (http::Method::PUT, "application/json"),
+        "patch" => (http::Method::PATCH, "application/merge-patch+json"),
+        "delete" | "deletecollection" => (http::Method::DELETE, "application/json"),
+        _ => (http::Method::GET, "application/json"),
+    };
+    let connect = CONNECT.contains(&request.subresource.as_str());
+    if request.subresource == "exec" {
+        path.push_str("?command=true&stdout=true");
+    } else if request.verb == "watch" {
+        path.push_str("?watch=true&timeoutSeconds=5");
+    } else if method != http::Method::GET && !request.resource.is_empty() && !connect {
+        // The request goes the whole way and is recorded like any other, but nothing is kept.
+        path.push_str("?dryRun=All");
+    }
+    Message {
+        method,
+        path,
+        content_type,
+        body: match &request.body {
+            Some(body) => replace_nonce(body, nonce).to_string().into_bytes(),
+            None => Vec::new(),
+        },
+        audit_id: uuid::Uuid::new_v4().to_string(),
+        endless: request.verb == "watch",
+    }
+}
+
+fn attributes(
+    request: &ProbeRequest,
+    message: &Message,
+    nonce: &str,
+    user: &str,
+    groups: &[String],
+) -> Attributes {
+    let resource_request = !request.resource.is_empty();
+    let collection = matches!(request.verb.as_str(), "list" | "watch" | "deletecollection")
+        || (request.verb == "create" && request.subresource.is_empty());
+    Attributes {
+        user: Some(user.to_owned()),
+        groups: groups.to_vec(),
+        verb: request.verb.clone(),
+        namespace: request.namespace.clone(),
+        api_group: request.group.clone(),
+        api_version: if resource_request {
+            request.version.clone()
+        } else {
+            String::new()
+        },
+        resource: request.resource.clone(),
+        subresource: request.subresource.clone(),
+        name: if collection {
+            String::new()
+        } else {
+            request.name.replace("NONCE", nonce)
+        },
+        path: message
+            .path
+            .split('?')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+        resource_request,
+    }
+}
+
+fn replace_nonce(value: &Value, nonce: &str) -> Value {
+    match value {
+        Value::String(text) => text.replace("NONCE", nonce).into(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| replace_nonce(item, nonce))
+            .collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, field)| (key.replace("NONCE", nonce), replace_nonce(field, nonce)))
+            .collect(),
+        other => other.clone(),
+    }
+}

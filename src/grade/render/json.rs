@@ -1,0 +1,11 @@
+//! A report as JSON: the stable contract of `ckslab grade -o json`.
+
+use crate::grade::report::Report;
+
+/// Renders a report, with a line break at the end.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -79,7 +79,7 @@ fn one(check: &CheckReport, width: usize, paint: &dyn Fn(Tone, &str) -> String, 
     let points = if check.max == 0 {
         String::new()
     } else {
-        format!("  ({}/{})", check.points, check.max)
+        format!(" ({}/{})", check.points, check.max)
     };
     let mut line = String::new();
     wrap(
@@ -193,8 +193,8 @@ pub(in crate::grade) mod tests {
 audit-99  An example
 
 Layer 1: the manifest on disk
-  PASS     title of one  (10/10)
-  FAIL     title of two  (0/20)
+  PASS     title of one (10/10)
+  FAIL     title of two (0/20)
            expected  something that is long enough to be
                      broken into two lines on a narrow
                      terminal
@@ -203,7 +203,7 @@ Layer 1: the manifest on disk
            next      ls -l /var/log
 
 Layer 5: fresh entries for the grader's requests
-  BLOCKED  title of three  (0/30)
+  BLOCKED  title of three (0/30)
            <none> & \"nothing\"\u{1}
 
 note: a note

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ckslab::node::embedded::apiserver::catalog;
 use ckslab::node::embedded::apiserver::schema::{self, FieldValidation, protobuf};
 use serde_json::{Value, json};
 
@@ -165,4 +166,134 @@ fn every_recorded_object_is_in_normal_form() {
         seen.len()
     );
     assert!(checked > 2000, "{checked}");
+}
+
+/// Group, version and kind of the bodies of a request to a built-in resource.
+fn target(path: &str) -> Option<(String, String, String)> {
+    let path = path.split('?').next().unwrap();
+    let mut parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let (group, version) = match parts.first() {
+        Some(&"api") if parts.len() > 2 => ("", parts[1]),
+        Some(&"apis") if parts.len() > 3 => (parts[1], parts[2]),
+        _ => return None,
+    };
+    parts.drain(..if group.is_empty() { 2 } else { 3 });
+    if parts.first() == Some(&"namespaces") && parts.len() > 2 && !["status", "finalize"].contains(&parts[2]) {
+        parts.drain(..2);
+    }
+    let resource = catalog::find(group, version, parts[0])?;
+    let subresource = parts.get(2).copied().unwrap_or_default();
+    let (group, version, kind) = resource.body_kind(subresource)?;
+    Some((group.to_owned(), version.to_owned(), kind.to_owned()))
+}
+
+/// What of `part` is not in `whole`.
+fn missing(path: &str, part: &Value, whole: &Value, out: &mut Vec<String>) {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            for (key, value) in part {
+                missing(&format!("{path}.{key}"), value, whole.get(key).unwrap_or(&Value::Null), out);
+            }
+        }
+        (Value::Array(part), Value::Array(whole)) if part.len() == whole.len() => {
+            for (at, (part, whole)) in part.iter().zip(whole).enumerate() {
+                missing(&format!("{path}[{at}]"), part, whole, out);
+            }
+        }
+        _ if part == whole => {}
+        // Zero values were replaced by defaults; managed fields are left out of audit.
+        (Value::Null, _) => {}
+        (Value::Number(number), _) if number.as_i64() == Some(0) => {}
+        (Value::Array(_), Value::Null) if path == ".metadata.managedFields" => {}
+        _ => out.push(format!("{path}: {part} is {whole}")),
+    }
+}
+
+fn header<'a>(message: &'a Value, name: &str) -> Vec<&'a str> {
+    message["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name))
+        .map(|pair| pair[1].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn bodies_are_decoded_and_refused_as_recorded() {
+    let (mut equal, mut refused, mut warned) = (0, 0, 0);
+    let mut wrong = Vec::new();
+    for session in SESSIONS {
+        for exchange in exchanges(session) {
+            let request = &exchange["request"];
+            let method = request["method"].as_str().unwrap();
+            let path = request["target"].as_str().unwrap();
+            let Some((group, version, kind)) = target(path) else {
+                continue;
+            };
+            if method != "POST" && method != "PUT" {
+                continue;
+            }
+            let body = match (request["body"].as_str(), request["body_b64"].as_str()) {
+                (Some(text), _) => text.as_bytes().to_vec(),
+                (None, Some(text)) => STANDARD.decode(text).unwrap(),
+                (None, None) => continue,
+            };
+            let validation = path.split(['?', '&']).find_map(|p| p.strip_prefix("fieldValidation="));
+            let content_type = header(request, "content-type").first().copied().unwrap_or_default();
+            let result = schema::decode(
+                &group,
+                &version,
+                &kind,
+                content_type,
+                &body,
+                FieldValidation::parse(validation.unwrap_or_default()).unwrap_or_default(),
+            );
+            let at = format!("{session} step {}", exchange["step"]);
+            let response = &exchange["response"];
+            let answer: Value = serde_json::from_str(response["body"].as_str().unwrap_or("null")).unwrap_or_default();
+            let message = answer["message"].as_str().unwrap_or_default();
+            let is_refusal = response["status"] == 400
+                && ["cannot be handled as", "is unrecognized", "in the data"].iter().any(|part| message.contains(part));
+            match result {
+                Err(error) if is_refusal => {
+                    refused += 1;
+                    if error.message() != message {
+                        wrong.push(format!("{at}: {}\n  real: {message}", error.message()));
+                    }
+                }
+                // Other checks came first.
+                Err(error) if response["status"].as_u64() < Some(400) => wrong.push(format!("{at}: {}", error.message())),
+                Err(_) => {}
+                Ok(decoded) if is_refusal => wrong.push(format!("{at}: {decoded:?}\n  real: {message}")),
+                Ok(decoded) => {
+                    let warnings: Vec<String> = header(response, "warning")
+                        .iter()
+                        .map(|w| w.trim_start_matches("299 - \"").strip_suffix('"').unwrap().replace("\\\"", "\"").replace("\\\\", "\\"))
+                        .filter(|w| ["unknown field", "duplicate field", "yaml:"].iter().any(|p| w.starts_with(p)))
+                        .collect();
+                    if response["status"].as_u64() < Some(400) && decoded.strict_errors != warnings {
+                        wrong.push(format!("{at}: {:?}\n  real: {warnings:?}", decoded.strict_errors));
+                    }
+                    warned += warnings.len();
+                    let recorded = exchange["audit"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .find_map(|event| event.get("requestObject"));
+                    if let Some(recorded) = recorded {
+                        let mut out = Vec::new();
+                        missing("", &decoded.value, recorded, &mut out);
+                        if out.is_empty() {
+                            equal += 1;
+                        } else {
+                            wrong.push(format!("{at}: {}", out.join("; ")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("bodies decoded as audited: {equal}, refused with the recorded text: {refused}, warnings: {warned}");
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -425,6 +425,11 @@ impl Types {
 
     /// The struct of a kind. Kinds of meta.k8s.io (`DeleteOptions`, `Status`...) belong to every group.
     pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<StructId> {
+        // `pods/eviction` still takes bodies of this version.
+        let version = match (group, version, kind) {
+            ("policy", "v1beta1", "Eviction") => "v1",
+            _ => version,
+        };
         self.kinds
             .get(&(group, version, kind))
             .or_else(|| self.meta.get(kind))

@@ -4,8 +4,11 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ckslab::node::embedded::apiserver::api::{ApiResponse, Body};
 use ckslab::node::embedded::apiserver::catalog;
+use ckslab::node::embedded::apiserver::discovery::Discovery;
 use ckslab::node::embedded::apiserver::schema::{self, FieldValidation, protobuf};
+use ckslab::node::embedded::apiserver::state::CustomResource;
 use serde_json::{Value, json};
 
 const SESSIONS: [&str; 23] = [
@@ -178,7 +181,10 @@ fn target(path: &str) -> Option<(String, String, String)> {
         _ => return None,
     };
     parts.drain(..if group.is_empty() { 2 } else { 3 });
-    if parts.first() == Some(&"namespaces") && parts.len() > 2 && !["status", "finalize"].contains(&parts[2]) {
+    if parts.first() == Some(&"namespaces")
+        && parts.len() > 2
+        && !["status", "finalize"].contains(&parts[2])
+    {
         parts.drain(..2);
     }
     let resource = catalog::find(group, version, parts[0])?;
@@ -192,7 +198,12 @@ fn missing(path: &str, part: &Value, whole: &Value, out: &mut Vec<String>) {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => {
             for (key, value) in part {
-                missing(&format!("{path}.{key}"), value, whole.get(key).unwrap_or(&Value::Null), out);
+                missing(
+                    &format!("{path}.{key}"),
+                    value,
+                    whole.get(key).unwrap_or(&Value::Null),
+                    out,
+                );
             }
         }
         (Value::Array(part), Value::Array(whole)) if part.len() == whole.len() => {
@@ -204,6 +215,11 @@ fn missing(path: &str, part: &Value, whole: &Value, out: &mut Vec<String>) {
         // Zero values were replaced by defaults; managed fields are left out of audit.
         (Value::Null, _) => {}
         (Value::Number(number), _) if number.as_i64() == Some(0) => {}
+        (Value::Number(number), _)
+            if number.as_i64() == Some(-1) && path == ".spec.terminationGracePeriodSeconds" => {}
+        // The version that the client sent; we speak the one of the request.
+        (Value::String(_), Value::String(version))
+            if path == ".apiVersion" && version == "policy/v1beta1" => {}
         (Value::Array(_), Value::Null) if path == ".metadata.managedFields" => {}
         _ => out.push(format!("{path}: {part} is {whole}")),
     }
@@ -239,8 +255,13 @@ fn bodies_are_decoded_and_refused_as_recorded() {
                 (None, Some(text)) => STANDARD.decode(text).unwrap(),
                 (None, None) => continue,
             };
-            let validation = path.split(['?', '&']).find_map(|p| p.strip_prefix("fieldValidation="));
-            let content_type = header(request, "content-type").first().copied().unwrap_or_default();
+            let validation = path
+                .split(['?', '&'])
+                .find_map(|p| p.strip_prefix("fieldValidation="));
+            let content_type = header(request, "content-type")
+                .first()
+                .copied()
+                .unwrap_or_default();
             let result = schema::decode(
                 &group,
                 &version,
@@ -251,10 +272,13 @@ fn bodies_are_decoded_and_refused_as_recorded() {
             );
             let at = format!("{session} step {}", exchange["step"]);
             let response = &exchange["response"];
-            let answer: Value = serde_json::from_str(response["body"].as_str().unwrap_or("null")).unwrap_or_default();
+            let answer: Value = serde_json::from_str(response["body"].as_str().unwrap_or("null"))
+                .unwrap_or_default();
             let message = answer["message"].as_str().unwrap_or_default();
             let is_refusal = response["status"] == 400
-                && ["cannot be handled as", "is unrecognized", "in the data"].iter().any(|part| message.contains(part));
+                && ["cannot be handled as", "is unrecognized", "in the data"]
+                    .iter()
+                    .any(|part| message.contains(part));
             match result {
                 Err(error) if is_refusal => {
                     refused += 1;
@@ -263,17 +287,35 @@ fn bodies_are_decoded_and_refused_as_recorded() {
                     }
                 }
                 // Other checks came first.
-                Err(error) if response["status"].as_u64() < Some(400) => wrong.push(format!("{at}: {}", error.message())),
+                Err(error) if response["status"].as_u64() < Some(400) => {
+                    wrong.push(format!("{at}: {}", error.message()))
+                }
                 Err(_) => {}
-                Ok(decoded) if is_refusal => wrong.push(format!("{at}: {decoded:?}\n  real: {message}")),
+                Ok(decoded) if is_refusal => {
+                    wrong.push(format!("{at}: {decoded:?}\n  real: {message}"))
+                }
                 Ok(decoded) => {
                     let warnings: Vec<String> = header(response, "warning")
                         .iter()
-                        .map(|w| w.trim_start_matches("299 - \"").strip_suffix('"').unwrap().replace("\\\"", "\"").replace("\\\\", "\\"))
-                        .filter(|w| ["unknown field", "duplicate field", "yaml:"].iter().any(|p| w.starts_with(p)))
+                        .map(|w| {
+                            w.trim_start_matches("299 - \"")
+                                .strip_suffix('"')
+                                .unwrap()
+                                .replace("\\\"", "\"")
+                                .replace("\\\\", "\\")
+                        })
+                        .filter(|w| {
+                            ["unknown field", "duplicate field", "yaml:"]
+                                .iter()
+                                .any(|p| w.starts_with(p))
+                        })
                         .collect();
-                    if response["status"].as_u64() < Some(400) && decoded.strict_errors != warnings {
-                        wrong.push(format!("{at}: {:?}\n  real: {warnings:?}", decoded.strict_errors));
+                    if response["status"].as_u64() < Some(400) && decoded.strict_errors != warnings
+                    {
+                        wrong.push(format!(
+                            "{at}: {:?}\n  real: {warnings:?}",
+                            decoded.strict_errors
+                        ));
                     }
                     warned += warnings.len();
                     let recorded = exchange["audit"]
@@ -294,6 +336,185 @@ fn bodies_are_decoded_and_refused_as_recorded() {
             }
         }
     }
-    println!("bodies decoded as audited: {equal}, refused with the recorded text: {refused}, warnings: {warned}");
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    println!(
+        "bodies decoded as audited: {equal}, refused with the recorded text: {refused}, warnings: {warned}"
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// What discovery answers, compared as a replay would.
+#[test]
+fn discovery_answers_as_recorded() {
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for (session, custom) in [
+        ("01-discovery", false),
+        ("16-crd", true),
+        ("22-ctl-http", false),
+        ("19-ctl-workloads", false),
+    ] {
+        let exchanges = exchanges(session);
+        let definition = exchanges
+            .iter()
+            .filter(|e| {
+                e["request"]["target"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("/apis/apiextensions.k8s.io")
+            })
+            .find_map(|e| serde_json::from_str::<Value>(e["response"]["body"].as_str()?).ok())
+            .filter(|_| custom);
+        for exchange in &exchanges {
+            let (request, response) = (&exchange["request"], &exchange["response"]);
+            let target = request["target"].as_str().unwrap();
+            let path = target.split('?').next().unwrap();
+            if !path.starts_with("/api") || response["status"] == 403 || response["status"] == 304 {
+                continue;
+            }
+            let mut served: Vec<CustomResource> =
+                definition.iter().flat_map(custom_resources).collect();
+            if target == "/apis?timeout=32s" && custom {
+                // The session added a short name on the way.
+                for resource in &mut served {
+                    std::sync::Arc::make_mut(&mut resource.resource)
+                        .short_names
+                        .push("wd2".to_owned());
+                }
+            }
+            let discovery = Discovery {
+                custom: &served,
+                address: "192.168.49.2:6443",
+            };
+            let method = request["method"].as_str().unwrap().parse().unwrap();
+            let accept = header(request, "accept")
+                .first()
+                .copied()
+                .unwrap_or_default();
+            let Some(result) = discovery.answer(&method, path, accept, "") else {
+                continue;
+            };
+            let at = format!("{session} step {} {target}", exchange["step"]);
+            let answer = result.unwrap_or_else(ApiResponse::from);
+            if response["status"] != answer.code {
+                wrong.push(format!(
+                    "{at}: {} instead of {}",
+                    answer.code, response["status"]
+                ));
+            }
+            let aggregated = header(response, "etag").first().copied();
+            for name in ["etag", "vary"] {
+                let given = answer.headers.iter().any(|(key, _)| key.as_str() == name);
+                if given != aggregated.is_some() {
+                    wrong.push(format!("{at}: {name} {given}"));
+                }
+            }
+            let body = match &answer.body {
+                Body::Object(value) => value.to_string(),
+                Body::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
+                Body::Empty | Body::Stream { .. } => String::new(),
+            };
+            let expected = response["body"].as_str().unwrap_or_default();
+            let compact = serde_json::from_str::<Value>(expected)
+                .map_or_else(|_| expected.to_owned(), |v| v.to_string());
+            let content_type = header(response, "content-type").first().copied();
+            if matches!(
+                content_type,
+                Some("application/yaml" | "application/vnd.kubernetes.protobuf")
+            ) || method == http::Method::HEAD
+            {
+                continue;
+            }
+            if body != compact {
+                wrong.push(format!("{at}:\n  {body}\n  real: {compact}"));
+            }
+            compared += 1;
+        }
+    }
+    println!("discovery answers equal: {compared}");
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(compared > 60, "{compared}");
+}
+
+/// The served versions of a definition.
+fn custom_resources(definition: &Value) -> Vec<CustomResource> {
+    use std::sync::Arc;
+    let spec = &definition["spec"];
+    let texts = |value: &Value| -> Vec<String> {
+        serde_json::from_value(value.clone()).unwrap_or_default()
+    };
+    let verbs = |all: &[&str]| {
+        all.iter()
+            .map(|verb| (*verb).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut out = Vec::new();
+    for version in spec["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|v| v["served"] == true)
+    {
+        let name = version["name"].as_str().unwrap();
+        let mut subresources = Vec::new();
+        for sub in ["status", "scale"] {
+            if version["subresources"].get(sub).is_some() {
+                subresources.push(catalog::Subresource {
+                    name: sub.to_owned(),
+                    kind: if sub == "scale" {
+                        "Scale".to_owned()
+                    } else {
+                        spec["names"]["kind"].as_str().unwrap().to_owned()
+                    },
+                    group: if sub == "scale" {
+                        "autoscaling".to_owned()
+                    } else {
+                        String::new()
+                    },
+                    version: if sub == "scale" {
+                        "v1".to_owned()
+                    } else {
+                        String::new()
+                    },
+                    verbs: verbs(&["get", "patch", "update"]),
+                });
+            }
+        }
+        out.push(CustomResource {
+            resource: Arc::new(catalog::Resource {
+                group: spec["group"].as_str().unwrap().to_owned(),
+                version: name.to_owned(),
+                name: spec["names"]["plural"].as_str().unwrap().to_owned(),
+                singular_name: spec["names"]["singular"].as_str().unwrap().to_owned(),
+                short_names: texts(&spec["names"]["shortNames"]),
+                categories: texts(&spec["names"]["categories"]),
+                namespaced: spec["scope"] == "Namespaced",
+                kind: spec["names"]["kind"].as_str().unwrap().to_owned(),
+                verbs: verbs(&[
+                    "create",
+                    "delete",
+                    "deletecollection",
+                    "get",
+                    "list",
+                    "patch",
+                    "update",
+                    "watch",
+                ]),
+                subresources,
+            }),
+            list_kind: format!("{}List", spec["names"]["kind"].as_str().unwrap()),
+            definition: Arc::new(definition.clone()),
+            version: Arc::new(version.clone()),
+        });
+    }
+    out
 }

@@ -12,7 +12,7 @@ use super::status::Status;
 pub struct ApiResponse {
     /// HTTP status code.
     pub code: u16,
-    /// Further headers.
+    /// Further headers. `Content-Type` and `Cache-Control` among them replace the pipeline's own.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// The body.
     pub body: Body,

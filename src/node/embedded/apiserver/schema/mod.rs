@@ -226,9 +226,8 @@ pub fn decode(
     }
     convert(&given, target)?;
     set_type(&mut value, target);
-    if !strict {
-        errors.clear();
-    }
+    // A warning header cannot carry a line break: the real server drops such a warning.
+    errors.retain(|error| strict && !error.contains('\n'));
     Ok(Decoded {
         value,
         strict_errors: errors,
@@ -388,11 +387,11 @@ fn interpret(json: &[u8]) -> Result<(String, String), String> {
         .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))
 }
 
-/// JSON of a YAML body, keys sorted as Go's conversion leaves them, and its duplicate keys.
+/// JSON of a YAML body, keys sorted as Go's conversion leaves them, and its duplicate keys as one strict error.
 fn yaml_to_json(body: &[u8]) -> Result<(Vec<u8>, Vec<String>), String> {
-    let value: Value = serde_yaml::from_slice(body).map_err(|error| format!("yaml: {error}"))?;
-    let json = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
-    Ok((json, Vec::new()))
+    let document = crate::yaml::to_json(body).map_err(|error| error.to_string())?;
+    let json = serde_json::to_vec(&document.value).map_err(|error| error.to_string())?;
+    Ok((json, document.strict_error().into_iter().collect()))
 }
 
 /// Writes `kind` and `apiVersion` in front.

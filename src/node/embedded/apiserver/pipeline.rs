@@ -1,12 +1,37 @@
-//! The life of a request: from HTTP to a handler and back, audited.
+//! The life of a request, in the order of a real server's handler chain
+//! (`DefaultBuildHandlerChain` of `k8s.io/apiserver/pkg/server/config.go`): Audit-ID, request info,
+//! authentication, audit, impersonation, authorisation, handler.
 
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, Stream, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 
-use super::request::UserInfo;
+use super::api::{ApiResponse, Body};
+use super::audit::recorder::{Metadata, Recorder};
+use super::encoding::{self, Media};
+use super::request::{ApiRequest, AuditContext, RequestInfo, UserInfo, Warnings};
 use super::state::ApiState;
+use super::status::Status;
+use super::{
+    authn, authz, health, impersonation, nonresource, registry, request_info, subresources,
+};
+use crate::audit::level::Stage;
+use crate::audit::options::number::quote;
+
+/// Largest body of a request (`MaxRequestBodyBytes`).
+const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// Longest a client may take to send its body.
+const BODY_TIME: Duration = Duration::from_secs(60);
+/// Bodies from this size on are compressed for clients that like that.
+const COMPRESS_FROM: usize = 128 * 1024;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -14,7 +39,7 @@ pub enum Peer {
     /// A TLS client, with the certificates it sent (DER, its own first).
     Tls {
         /// Address and port.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Client certificates.
         certificates: Vec<Arc<[u8]>>,
     },
@@ -23,14 +48,32 @@ pub enum Peer {
         /// The user.
         user: UserInfo,
         /// Address to show as source.
-        address: std::net::IpAddr,
+        address: IpAddr,
     },
 }
 
+impl Peer {
+    fn address(&self) -> IpAddr {
+        match self {
+            Peer::Tls { address, .. } => address.ip(),
+            Peer::Local { address, .. } => *address,
+        }
+    }
+}
+
 /// The body of a request as the pipeline takes it.
-pub type RequestBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+pub type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 /// The body of an answer as the pipeline gives it.
 pub type ResponseBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// How an answer is to be written.
+struct Form {
+    audit_id: http::HeaderValue,
+    media: Media,
+    pretty: bool,
+    gzip: bool,
+    warnings: Warnings,
+}
 
 /// Handles a request from its headers to its answer.
 pub async fn handle(
@@ -38,6 +81,512 @@ pub async fn handle(
     request: http::Request<RequestBody>,
     peer: Peer,
 ) -> http::Response<ResponseBody> {
-    let _ = (state, request, peer);
-    http::Response::new(UnsyncBoxBody::default())
+    let (response, form) = process(&state, request, &peer).await;
+    encode(response, &form)
+}
+
+/// Handles a request of the node process itself; the answer is not encoded.
+pub async fn handle_local(
+    state: &Arc<ApiState>,
+    request: http::Request<RequestBody>,
+    peer: Peer,
+) -> ApiResponse {
+    process(state, request, &peer).await.0
+}
+
+async fn process(
+    state: &Arc<ApiState>,
+    request: http::Request<RequestBody>,
+    peer: &Peer,
+) -> (ApiResponse, Form) {
+    let received = jiff::Timestamp::now();
+    let (mut parts, body) = request.into_parts();
+    let audit_id = parts
+        .headers
+        .get("audit-id")
+        .filter(|id| !id.is_empty())
+        .cloned()
+        .or_else(|| http::HeaderValue::try_from(uuid::Uuid::new_v4().to_string()).ok())
+        .unwrap_or_else(|| http::HeaderValue::from_static("none"));
+    let query = request_info::query(&parts.uri);
+    let user_agent = text_of(&parts.headers, http::header::USER_AGENT.as_str());
+    let accept = parts
+        .headers
+        .get(http::header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let media = encoding::negotiate(accept);
+    let warnings = Warnings::default();
+    let form = Form {
+        audit_id: audit_id.clone(),
+        media: media.clone().unwrap_or(Media::Json),
+        pretty: encoding::wants_pretty(&query, &user_agent),
+        gzip: accepts_gzip(&parts.headers),
+        warnings: warnings.clone(),
+    };
+    let uri = parts
+        .uri
+        .path_and_query()
+        .map_or_else(|| "/".to_owned(), |p| p.as_str().to_owned());
+    let internal = |reason: &str| {
+        health::text(
+            500,
+            format!("Internal Server Error: {}: {reason}\n", quote(&uri)),
+            true,
+        )
+    };
+    let info = match request_info::request_info(&parts.method, &parts.uri, &query) {
+        Ok(info) => info,
+        Err(error) => {
+            let reason = format!("failed to create RequestInfo: {}", error.message);
+            return (internal(&reason), form);
+        }
+    };
+    let audit = AuditContext::default();
+    let user = authn::authenticate(state, peer, &parts.headers);
+    let mut recorder = Recorder::new(
+        &state.audit,
+        &audit,
+        Metadata {
+            audit_id: String::from_utf8_lossy(audit_id.as_bytes()).into_owned(),
+            uri: uri.clone(),
+            user: user.as_ref().ok(),
+            info: &info,
+            source_ips: source_ips(&parts.headers, peer.address()),
+            user_agent,
+            received,
+        },
+    );
+    let user = match user {
+        Ok(user) => user,
+        Err(reason) => {
+            state.klog.error_value(
+                "authentication.go:75",
+                "Unable to authenticate the request",
+                &reason,
+            );
+            let status = Status::new(401, "Unauthorized", "Unauthorized");
+            if let Some(recorder) = &mut recorder {
+                recorder.respond(401, Some(&status.to_json()));
+                recorder.stage(Stage::ResponseStarted);
+            }
+            return (status.into(), form);
+        }
+    };
+    if let Some(recorder) = &mut recorder
+        && !recorder.stage(Stage::RequestReceived)
+    {
+        return (internal("failed to store audit event"), form);
+    }
+    parts.headers.remove(http::header::AUTHORIZATION);
+    let upgrade = parts
+        .extensions
+        .remove::<hyper::upgrade::OnUpgrade>()
+        .filter(|_| wants_upgrade(&parts.headers));
+    let mut call = Call {
+        state,
+        info,
+        parts,
+        query,
+        audit,
+        warnings,
+        acceptable: media.err(),
+        upgrade,
+    };
+    let long_running = request_info::is_long_running(&call.info);
+    let running: Pin<Box<dyn Future<Output = ApiResponse> + Send + '_>> =
+        Box::pin(call.run(user, body, &mut recorder));
+    let handled = AssertUnwindSafe(running).catch_unwind().await;
+    let response = match handled {
+        Ok(response) => response,
+        Err(panic) => {
+            let reason = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                .unwrap_or_default();
+            state.klog.error(
+                "wrap.go:57",
+                &format!(
+                    "\"apiserver panic'd\" method=\"{}\" URI={} err={}",
+                    call.parts.method,
+                    quote(&uri),
+                    quote(&reason)
+                ),
+            );
+            if let Some(recorder) = &mut recorder {
+                recorder.panicked(&reason);
+                recorder.stage(Stage::Panic);
+            }
+            return (
+                health::text(
+                    500,
+                    "This request caused apiserver to panic. Look in the logs for details.\n"
+                        .to_owned(),
+                    true,
+                ),
+                form,
+            );
+        }
+    };
+    (finish(response, recorder, long_running, &call.audit), form)
+}
+
+/// A request past authentication.
+struct Call<'a> {
+    state: &'a Arc<ApiState>,
+    info: RequestInfo,
+    parts: http::request::Parts,
+    query: Vec<(String, String)>,
+    audit: AuditContext,
+    warnings: Warnings,
+    /// Why the client cannot be answered in a form it accepts.
+    acceptable: Option<Status>,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl Call<'_> {
+    async fn run(
+        &mut self,
+        requestor: UserInfo,
+        body: RequestBody,
+        recorder: &mut Option<Recorder>,
+    ) -> ApiResponse {
+        let mut attributes = authz::Attributes::from(&self.info);
+        let selector = |name: &str| {
+            self.query
+                .iter()
+                .find(|(key, value)| key == name && !value.is_empty())
+                .map(|(_, value)| value.clone())
+        };
+        if matches!(
+            self.info.verb.as_str(),
+            "list" | "watch" | "deletecollection"
+        ) {
+            attributes.field_selector = selector("fieldSelector");
+            attributes.label_selector = selector("labelSelector");
+        }
+        let impersonated = impersonation::impersonate(
+            self.state,
+            &requestor,
+            &mut self.parts.headers,
+            &attributes,
+        );
+        let user = match impersonated {
+            Ok(None) => requestor,
+            Ok(Some(impersonated)) => {
+                if let Some(recorder) = recorder {
+                    recorder.impersonate(&impersonated.user, &impersonated.constraint);
+                }
+                impersonated.user
+            }
+            Err(status) => return refusal(status),
+        };
+        let decision = authz::authorize(self.state, &user, &attributes);
+        self.audit.annotate(
+            "authorization.k8s.io/decision",
+            if decision.allowed { "allow" } else { "forbid" },
+        );
+        self.audit
+            .annotate("authorization.k8s.io/reason", &decision.reason);
+        if !decision.allowed {
+            return refusal(authz::forbidden(&user, &attributes, &decision.reason));
+        }
+        match self.dispatch(user, body).await {
+            Ok(response) => response,
+            Err(status) => status.into(),
+        }
+    }
+
+    async fn dispatch(&mut self, user: UserInfo, body: RequestBody) -> super::api::ApiResult {
+        let state = self.state;
+        let info = &self.info;
+        let resource = if info.is_resource {
+            match state.resource(&info.group, &info.version, &info.resource) {
+                Some(resource) => Some(resource),
+                None if state.serves(&info.group, &info.version) => {
+                    return Err(Status::new(
+                        404,
+                        "NotFound",
+                        "the server could not find the requested resource",
+                    )
+                    .with_details(serde_json::json!({})));
+                }
+                None => return Ok(nonresource::not_found()),
+            }
+        } else {
+            None
+        };
+        if let (Some(status), Some(_), None) = (&self.acceptable, &resource, &self.upgrade) {
+            return Err(status.clone());
+        }
+        let bytes = if self.upgrade.is_some() {
+            Bytes::new()
+        } else {
+            read_body(body).await?
+        };
+        let mut request = ApiRequest {
+            info: self.info.clone(),
+            user,
+            method: self.parts.method.clone(),
+            uri: self.parts.uri.clone(),
+            headers: self.parts.headers.clone(),
+            query: self.query.clone(),
+            body: bytes,
+            audit: self.audit.clone(),
+            warnings: self.warnings.clone(),
+            upgrade: self.upgrade.take(),
+        };
+        let Some(resource) = resource else {
+            return nonresource::serve(state, &request);
+        };
+        if let Some(result) = subresources::serve(state, &resource, &mut request).await {
+            return result;
+        }
+        registry::serve(state, request).await
+    }
+}
+
+/// 403s of the handler chain carry one more header than others.
+fn refusal(status: Status) -> ApiResponse {
+    let forbidden = status.code == 403;
+    let mut response = ApiResponse::from(status);
+    if forbidden {
+        response.headers.push((
+            http::header::X_CONTENT_TYPE_OPTIONS,
+            http::HeaderValue::from_static("nosniff"),
+        ));
+    }
+    response
+}
+
+async fn read_body(body: RequestBody) -> Result<Bytes, Status> {
+    let reading = Limited::new(body, BODY_LIMIT).collect();
+    match tokio::time::timeout(BODY_TIME, reading).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {BODY_LIMIT}"),
+        )),
+        Ok(Err(error)) => Err(Status::new(400, "BadRequest", error.to_string())),
+        Err(_) => Err(Status::new(
+            504,
+            "Timeout",
+            "Timeout: request did not complete within the allotted timeout",
+        )),
+    }
+}
+
+/// Writes the events of an answer; those of a stream when it ends.
+fn finish(
+    mut response: ApiResponse,
+    recorder: Option<Recorder>,
+    long_running: bool,
+    audit: &AuditContext,
+) -> ApiResponse {
+    let Some(mut recorder) = recorder else {
+        return response;
+    };
+    let object = match &response.body {
+        Body::Object(value) => Some(value),
+        _ => None,
+    };
+    recorder.respond(response.code, object);
+    if long_running {
+        recorder.stage(Stage::ResponseStarted);
+    }
+    if response.code == 101 {
+        audit.hold(Box::new(Ending(Some(recorder))));
+        return response;
+    }
+    match response.body {
+        Body::Stream {
+            content_type,
+            chunks,
+        } => {
+            response.body = Body::Stream {
+                content_type,
+                chunks: Box::pin(Audited {
+                    chunks,
+                    ending: Ending(Some(recorder)),
+                }),
+            };
+        }
+        _ => {
+            recorder.stage(Stage::ResponseComplete);
+        }
+    }
+    response
+}
+
+/// Writes the last event of a request when the answer has been sent or dropped.
+struct Ending(Option<Recorder>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(mut recorder) = self.0.take() {
+            recorder.stage(Stage::ResponseComplete);
+        }
+    }
+}
+
+/// A stream that is audited when it ends.
+struct Audited {
+    chunks: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+    ending: Ending,
+}
+
+impl Stream for Audited {
+    type Item = Bytes;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let next = self.chunks.as_mut().poll_next(context);
+        if matches!(next, Poll::Ready(None)) {
+            // Write the event before the client sees the end.
+            drop(Ending(self.ending.0.take()));
+        }
+        next
+    }
+}
+
+fn encode(response: ApiResponse, form: &Form) -> http::Response<ResponseBody> {
+    let mut out = http::Response::new(UnsyncBoxBody::default());
+    *out.status_mut() = http::StatusCode::from_u16(response.code)
+        .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = out.headers_mut();
+    // An upgraded connection's answer is written by the handler alone on a real server.
+    if response.code != 101 {
+        headers.insert("audit-id", form.audit_id.clone());
+        headers.insert(
+            http::header::CACHE_CONTROL,
+            http::HeaderValue::from_static("no-cache, private"),
+        );
+    }
+    for (name, value) in response.headers {
+        // Handlers may override Cache-Control, and send others more than once.
+        if name == http::header::CACHE_CONTROL {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
+    }
+    for warning in form.warnings.take() {
+        if let Ok(value) = http::HeaderValue::try_from(format!("299 - {}", quote(&warning))) {
+            headers.append(http::header::WARNING, value);
+        }
+    }
+    let (content_type, bytes) = match response.body {
+        Body::Object(value) => match form.media {
+            Media::Yaml => (
+                "application/yaml".to_owned(),
+                Bytes::from(encoding::yaml(&value)),
+            ),
+            Media::Json if form.pretty => (
+                "application/json".to_owned(),
+                Bytes::from(encoding::pretty_json(&value)),
+            ),
+            Media::Json => {
+                let mut bytes = encoding::json(&value);
+                bytes.push(b'\n');
+                ("application/json".to_owned(), Bytes::from(bytes))
+            }
+        },
+        Body::Bytes {
+            content_type,
+            bytes,
+        } => (content_type, bytes),
+        Body::Stream {
+            content_type,
+            chunks,
+        } => {
+            if let Ok(value) = http::HeaderValue::try_from(content_type) {
+                headers.insert(http::header::CONTENT_TYPE, value);
+            }
+            let frames = chunks.map(|bytes| Ok(hyper::body::Frame::data(bytes)));
+            *out.body_mut() = UnsyncBoxBody::new(StreamBody::new(frames));
+            return out;
+        }
+        Body::Empty => return out,
+    };
+    if !headers.contains_key(http::header::CONTENT_TYPE)
+        && let Ok(value) = http::HeaderValue::try_from(content_type)
+    {
+        headers.insert(http::header::CONTENT_TYPE, value);
+    }
+    let bytes = if form.gzip
+        && bytes.len() > COMPRESS_FROM
+        && !headers.contains_key(http::header::CONTENT_ENCODING)
+    {
+        headers.insert(
+            http::header::CONTENT_ENCODING,
+            http::HeaderValue::from_static("gzip"),
+        );
+        headers.append(
+            http::header::VARY,
+            http::HeaderValue::from_static("Accept-Encoding"),
+        );
+        gzip(&bytes)
+    } else {
+        bytes
+    };
+    *out.body_mut() = UnsyncBoxBody::new(Full::new(bytes));
+    out
+}
+
+fn gzip(bytes: &[u8]) -> Bytes {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // Writing into memory cannot fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default().into()
+}
+
+fn text_of(headers: &http::HeaderMap, name: &str) -> String {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default()
+}
+
+fn accepts_gzip(headers: &http::HeaderMap) -> bool {
+    text_of(headers, "accept-encoding")
+        .split(',')
+        .any(|part| part.split(';').next().unwrap_or_default().trim() == "gzip")
+}
+
+fn wants_upgrade(headers: &http::HeaderMap) -> bool {
+    text_of(headers, "connection")
+        .to_ascii_lowercase()
+        .split(',')
+        .any(|part| part.trim() == "upgrade")
+        && headers.contains_key(http::header::UPGRADE)
+}
+
+/// Forwarded addresses, the real address of a proxy, the peer (`apimachinery/pkg/util/net/http.go`).
+fn source_ips(headers: &http::HeaderMap, peer: IpAddr) -> Vec<String> {
+    let mut out: Vec<IpAddr> = text_of(headers, "x-forwarded-for")
+        .split(',')
+        .filter_map(|part| part.trim().parse().ok())
+        .collect();
+    if let Ok(real) = text_of(headers, "x-real-ip").parse::<IpAddr>()
+        && !out.contains(&real)
+    {
+        out.push(real);
+    }
+    let peer = peer.to_canonical();
+    if out.last() != Some(&peer) {
+        out.push(peer);
+    }
+    out.iter().map(IpAddr::to_string).collect()
+}
+
+/// What is dropped with the last clone of an audit context.
+pub(super) type Held = Arc<Mutex<Option<Box<dyn std::any::Any + Send>>>>;
+
+impl AuditContext {
+    /// Keeps a value until the last clone of this context is dropped: a handler that took over the
+    /// connection keeps a clone while it streams, and the last event is written when it is done.
+    fn hold(&self, value: Box<dyn std::any::Any + Send>) {
+        *self.held().lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
 }

@@ -99,7 +99,10 @@ impl Warnings {
 /// What handlers add to the audit events of a request. Setters are cheap when the level does not
 /// want the value: ask [`AuditContext::wants_request`] before building one.
 #[derive(Clone, Default)]
-pub struct AuditContext(pub(super) Arc<Mutex<AuditDraft>>);
+pub struct AuditContext {
+    draft: Arc<Mutex<AuditDraft>>,
+    held: super::pipeline::Held,
+}
 
 /// The draft behind an [`AuditContext`].
 #[derive(Debug, Default)]
@@ -116,12 +119,27 @@ pub struct AuditDraft {
     pub object_ref: Option<crate::audit::event::ObjectReference>,
     /// Annotations.
     pub annotations: std::collections::BTreeMap<String, String>,
+    /// Why the recorded request body cannot be written; the event is lost then, as on a real server.
+    pub unencodable: Option<String>,
 }
 
 impl AuditContext {
     /// Works on the draft.
     pub fn with<T>(&self, f: impl FnOnce(&mut AuditDraft) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.draft.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same draft, without a part in what is kept until the last clone is dropped.
+    pub(super) fn detached(&self) -> Self {
+        Self {
+            draft: self.draft.clone(),
+            held: super::pipeline::Held::default(),
+        }
+    }
+
+    /// What is kept until the last clone is dropped.
+    pub(super) fn held(&self) -> &super::pipeline::Held {
+        &self.held
     }
 
     /// Whether the request body is recorded.
@@ -136,8 +154,61 @@ impl AuditContext {
         self.with(|draft| draft.level >= Some(crate::audit::level::Level::RequestResponse))
     }
 
-    /// Adds an annotation.
+    /// Records a decoded request object (`LogRequestObject` of `pkg/audit/request.go`): completes the
+    /// object reference from its metadata, at level Metadata too, and keeps it if the level wants it.
+    pub fn record_request(&self, object: &Value) {
+        self.with(|draft| {
+            if draft.level.is_none() || draft.level == Some(crate::audit::level::Level::None) {
+                return;
+            }
+            let text = |field: &str| {
+                object
+                    .pointer(&format!("/metadata/{field}"))
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let reference = draft.object_ref.get_or_insert_default();
+            for (slot, field) in [
+                (&mut reference.namespace, "namespace"),
+                (&mut reference.name, "name"),
+                (&mut reference.uid, "uid"),
+                (&mut reference.resource_version, "resourceVersion"),
+            ] {
+                if slot.is_empty() {
+                    *slot = text(field);
+                }
+            }
+            if draft.level >= Some(crate::audit::level::Level::Request) {
+                draft.request_object = Some(object.clone());
+            }
+        });
+    }
+
+    /// Records a patch as it was sent (`LogRequestPatch`). One that is no JSON makes the later events
+    /// of the request unwritable, as on a real server.
+    pub fn record_patch(&self, patch: &[u8]) {
+        if !self.wants_request() {
+            return;
+        }
+        match serde_json::from_slice(patch) {
+            Ok(value) => self.with(|draft| draft.request_object = Some(value)),
+            Err(_) => self.with(|draft| {
+                draft.unencodable = Some(
+                    "json: error calling MarshalJSON for type *runtime.Unknown: invalid character looking for beginning of value"
+                        .to_owned(),
+                );
+            }),
+        }
+    }
+
+    /// Adds an annotation; the first value of a key stays.
     pub fn annotate(&self, key: &str, value: &str) {
-        self.with(|draft| draft.annotations.insert(key.to_owned(), value.to_owned()));
+        self.with(|draft| {
+            draft
+                .annotations
+                .entry(key.to_owned())
+                .or_insert_with(|| value.to_owned());
+        });
     }
 }

@@ -6,10 +6,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::audit::Sink;
+use super::authn::Authn;
 use super::authn::tokens::Tokens;
 use super::authz::rbac::Rbac;
 use super::catalog::Resource;
 use super::flags::Flags;
+use super::impersonation::LastModes;
+use super::klog::Klog;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::store::Store;
 
@@ -27,8 +30,14 @@ pub struct ApiState {
     pub custom: CustomCatalog,
     /// RBAC objects, ready for decisions.
     pub rbac: Rbac,
+    /// Authenticators.
+    pub authn: Authn,
+    /// Impersonation modes that worked last.
+    pub last_modes: LastModes,
     /// Audit policy and backends.
-    pub audit: Sink,
+    pub audit: Arc<Sink>,
+    /// Log.
+    pub klog: Klog,
     /// Cancelled when the server shuts down: watches and other long answers end.
     pub shutdown: CancellationToken,
     /// When the server started.
@@ -36,6 +45,25 @@ pub struct ApiState {
 }
 
 impl ApiState {
+    /// A server without authenticators, keys and audit: the caller adds them.
+    #[must_use]
+    pub fn new(machine: Arc<Machine>, flags: Flags, klog: Klog) -> Self {
+        Self {
+            store: machine.store.clone(),
+            machine,
+            tokens: Tokens::default(),
+            flags,
+            custom: CustomCatalog::default(),
+            rbac: Rbac::default(),
+            authn: Authn::default(),
+            last_modes: LastModes::default(),
+            audit: Arc::new(Sink::default()),
+            klog,
+            shutdown: CancellationToken::new(),
+            started: jiff::Timestamp::now(),
+        }
+    }
+
     /// A served resource: built in, or custom.
     #[must_use]
     pub fn resource(&self, group: &str, version: &str, name: &str) -> Option<Arc<Resource>> {
@@ -45,6 +73,19 @@ impl ApiState {
         self.custom
             .find(group, version, name)
             .map(|custom| custom.resource.clone())
+    }
+
+    /// Whether anything of this group and version is served.
+    #[must_use]
+    pub fn serves(&self, group: &str, version: &str) -> bool {
+        super::catalog::built_in()
+            .iter()
+            .any(|resource| resource.group == group && resource.version == version)
+            || self
+                .custom
+                .all()
+                .iter()
+                .any(|custom| custom.resource.group == group && custom.resource.version == version)
     }
 }
 

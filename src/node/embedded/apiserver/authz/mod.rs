@@ -1,8 +1,13 @@
 //! Authorisation: the modes Node and RBAC, and what both know of `system:masters`.
 
+pub mod node;
 pub mod rbac;
 
 use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::status::Status;
 
 use super::request::{RequestInfo, UserInfo};
 use super::state::ApiState;
@@ -76,19 +81,101 @@ pub struct Rule {
     pub non_resource_urls: Vec<String>,
 }
 
-/// Decides.
+/// The group that may do everything.
+pub const PRIVILEGED: &str = "system:masters";
+
+/// Decides: the privileged group, then every authorisation mode in its order.
 #[must_use]
 pub fn authorize(state: &Arc<ApiState>, user: &UserInfo, attributes: &Attributes) -> Decision {
-    let _ = (state, user, attributes);
-    Decision {
+    let allow = |reason: String| Decision {
         allowed: true,
-        reason: String::new(),
+        reason,
+    };
+    if user.groups.iter().any(|group| group == PRIVILEGED) {
+        return allow(String::new());
+    }
+    let mut reasons = Vec::new();
+    for mode in state.flags.authorization_modes() {
+        let decision = match mode.as_str() {
+            "AlwaysAllow" => allow(String::new()),
+            "AlwaysDeny" => Decision {
+                allowed: false,
+                reason: "Everything is forbidden.".to_owned(),
+            },
+            "Node" => node::authorize(state, user, attributes),
+            "RBAC" => state.rbac.authorize(&state.store, user, attributes),
+            _ => Decision::default(),
+        };
+        if decision.allowed {
+            return decision;
+        }
+        if !decision.reason.is_empty() {
+            reasons.push(decision.reason);
+        }
+    }
+    Decision {
+        allowed: false,
+        reason: reasons.join("\n"),
     }
 }
 
 /// The RBAC rules that apply to a user in a namespace (cluster-wide ones included).
 #[must_use]
 pub fn rules_for(state: &Arc<ApiState>, user: &UserInfo, namespace: &str) -> Vec<Rule> {
-    let _ = (state, user, namespace);
-    Vec::new()
+    state.rbac.rules_for(&state.store, user, namespace)
+}
+
+/// The 403 of a request that is not allowed (`handlers/responsewriters/errors.go`).
+#[must_use]
+pub fn forbidden(user: &UserInfo, attributes: &Attributes, reason: &str) -> Status {
+    use crate::audit::options::number::quote;
+    let message = if attributes.is_resource {
+        let resource = if attributes.subresource.is_empty() {
+            attributes.resource.clone()
+        } else {
+            format!("{}/{}", attributes.resource, attributes.subresource)
+        };
+        let place = if attributes.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace {}", quote(&attributes.namespace))
+        };
+        format!(
+            "User {} cannot {} resource {} in API group {} {place}",
+            quote(&user.username),
+            attributes.verb,
+            quote(&resource),
+            quote(&attributes.group),
+        )
+    } else {
+        format!(
+            "User {} cannot {} path {}",
+            quote(&user.username),
+            attributes.verb,
+            quote(&attributes.path)
+        )
+    };
+    let message = if reason.is_empty() {
+        message
+    } else {
+        format!("{message}: {reason}")
+    };
+    let qualified = super::status::qualified(&attributes.group, &attributes.resource);
+    let (text, details) = if attributes.is_resource {
+        let head = if attributes.name.is_empty() {
+            qualified
+        } else {
+            format!("{qualified} {}", quote(&attributes.name))
+        };
+        (
+            format!("{head} is forbidden: {message}"),
+            super::status::details(&attributes.group, &attributes.resource, &attributes.name),
+        )
+    } else {
+        (
+            format!("forbidden: {message}"),
+            Value::Object(serde_json::Map::new()),
+        )
+    };
+    Status::new(403, "Forbidden", text).with_details(details)
 }

@@ -1,0 +1,393 @@
+//! The log backend: one line per event into a file that rotates by size
+//! (`plugin/pkg/audit/log` over `gopkg.in/natefinch/lumberjack.v2`).
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Backend, legacy};
+use crate::audit::event::Event;
+use crate::audit::options::LogOptions;
+use crate::node::embedded::apiserver::encoding;
+use crate::node::embedded::apiserver::klog::Klog;
+use crate::node::embedded::process::go_error_text;
+use crate::node::embedded::runtime::rootfs::Rootfs;
+
+/// The log backend.
+pub struct Log {
+    options: LogOptions,
+    writer: Mutex<Writer>,
+    klog: Klog,
+}
+
+enum Writer {
+    /// Standard output.
+    Output,
+    /// Nothing (`/dev/null`).
+    Null,
+    /// A file.
+    File(Box<Rotating>),
+}
+
+struct Rotating {
+    rootfs: Arc<Rootfs>,
+    path: String,
+    /// As given on the command line, for messages.
+    shown: String,
+    file: Option<File>,
+    size: u64,
+    limit: Option<u64>,
+    max_age: i64,
+    max_backup: i64,
+    compress: bool,
+}
+
+/// Makes sure the log can be written, as start-up does (`ensureLogFile`).
+///
+/// # Errors
+/// The real text, without `ensureLogFile: `.
+pub fn ensure(rootfs: &Rootfs, shown: &str) -> Result<(), String> {
+    if is_device(shown) {
+        return Ok(());
+    }
+    let path = absolute(shown);
+    let directory = parent(&path);
+    if let Err(error) = rootfs.create_dir_all(&directory, 0o700) {
+        let mut prefix = String::new();
+        for part in directory.split('/').filter(|part| !part.is_empty()) {
+            prefix.push('/');
+            prefix.push_str(part);
+            match rootfs.metadata(&prefix) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return Err(format!("mkdir {prefix}: not a directory")),
+                Err(_) => break,
+            }
+        }
+        return Err(format!("mkdir {prefix}: {}", go_error_text(&error)));
+    }
+    match rootfs.append(&path, 0o600) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("open {shown}: {}", go_error_text(&error))),
+    }
+}
+
+fn is_device(path: &str) -> bool {
+    matches!(path, "/dev/stdout" | "/dev/stderr" | "/dev/null")
+}
+
+fn absolute(path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    }
+}
+
+fn parent(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/".to_owned(),
+        Some((directory, _)) => directory.to_owned(),
+    }
+}
+
+impl Log {
+    /// A backend for these options.
+    #[must_use]
+    pub fn new(options: LogOptions, rootfs: Arc<Rootfs>, klog: Klog) -> Self {
+        let writer = match options.path.as_str() {
+            "-" | "/dev/stdout" | "/dev/stderr" => Writer::Output,
+            "/dev/null" => Writer::Null,
+            shown => Writer::File(Box::new(Rotating {
+                rootfs,
+                path: absolute(shown),
+                shown: shown.to_owned(),
+                file: None,
+                size: 0,
+                limit: u64::try_from(options.max_size)
+                    .ok()
+                    .filter(|size| *size > 0)
+                    .map(|size| size.saturating_mul(1024 * 1024)),
+                max_age: options.max_age,
+                max_backup: options.max_backup,
+                compress: options.compress,
+            })),
+        };
+        Self {
+            options,
+            writer: Mutex::new(writer),
+            klog,
+        }
+    }
+
+    fn strict(&self) -> bool {
+        self.options.batch.mode == "blocking-strict"
+    }
+
+    fn line(&self, event: &Event) -> Vec<u8> {
+        let mut line = if self.options.format == "legacy" {
+            legacy::line(event).into_bytes()
+        } else {
+            encoding::json(event)
+        };
+        line.push(b'\n');
+        line
+    }
+
+    /// `--audit-log-truncate-*`: bodies go first, then the whole event (`plugin/pkg/audit/truncate`).
+    fn fitted(&self, event: &Event) -> Option<Vec<u8>> {
+        let line = self.line(event);
+        let limit = usize::try_from(self.options.truncate.max_event_size).unwrap_or(usize::MAX);
+        if !self.options.truncate.enabled || encoding::json(event).len() <= limit {
+            return Some(line);
+        }
+        let mut cut = event.clone();
+        cut.request_object = None;
+        cut.response_object = None;
+        cut.annotations
+            .insert("audit.k8s.io/truncated".to_owned(), "true".to_owned());
+        if encoding::json(&cut).len() > limit {
+            self.report(
+                "truncate",
+                event,
+                "event is too large even after truncating",
+            );
+            return None;
+        }
+        Some(self.line(&cut))
+    }
+
+    fn report(&self, plugin: &str, event: &Event, reason: &str) {
+        self.klog.error(
+            "metrics.go:110",
+            &format!(
+                "Error in audit plugin '{plugin}' affecting 1 audit events: {reason}\nImpacted events:\n{}",
+                legacy::line(event)
+            ),
+        );
+    }
+}
+
+impl Backend for Log {
+    fn process(&self, event: &Event) -> bool {
+        let Some(line) = self.fitted(event) else {
+            return true;
+        };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = match &mut *writer {
+            Writer::Output => {
+                let text = String::from_utf8_lossy(&line);
+                self.klog.output().stdout(text.trim_end_matches('\n'));
+                Ok(())
+            }
+            Writer::Null => Ok(()),
+            Writer::File(file) => file.write(&line),
+        };
+        drop(writer);
+        match result {
+            Ok(()) => true,
+            Err(reason) => {
+                self.report("log", event, &reason);
+                !self.strict()
+            }
+        }
+    }
+
+    fn refuse(&self, event: &Event, reason: &str) -> bool {
+        if self.options.format == "legacy" {
+            return self.process(event);
+        }
+        self.report("log", event, reason);
+        !self.strict()
+    }
+}
+
+impl Rotating {
+    fn write(&mut self, line: &[u8]) -> Result<(), String> {
+        let length = line.len() as u64;
+        if let Some(limit) = self.limit
+            && length > limit
+        {
+            return Err(format!(
+                "write length {length} exceeds maximum file size {limit}"
+            ));
+        }
+        if self.file.is_none() {
+            self.open(length)?;
+        }
+        if self.limit.is_some_and(|limit| self.size + length > limit) {
+            self.rotate()?;
+        }
+        let Some(file) = &mut self.file else {
+            return Err(format!("write {}: file already closed", self.shown));
+        };
+        // One write per line: readers never see half of one from us.
+        match file.write(line) {
+            Ok(written) => {
+                self.size += written as u64;
+                if written < line.len() {
+                    return Err("short write".to_owned());
+                }
+                Ok(())
+            }
+            Err(error) => Err(format!("write {}: {}", self.shown, go_error_text(&error))),
+        }
+    }
+
+    fn open(&mut self, length: u64) -> Result<(), String> {
+        self.prune();
+        let size = match self.rootfs.metadata(&self.path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => {
+                return Err(format!(
+                    "error getting log file info: stat {}: {}",
+                    self.shown,
+                    go_error_text(&error)
+                ));
+            }
+        };
+        if self.limit.is_some_and(|limit| size + length >= limit) {
+            return self.rotate();
+        }
+        let file = self.rootfs.append(&self.path, 0o600).map_err(|error| {
+            format!(
+                "can't open new logfile: open {}: {}",
+                self.shown,
+                go_error_text(&error)
+            )
+        })?;
+        self.file = Some(file);
+        self.size = size;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), String> {
+        self.file = None;
+        let mut mode = 0o600;
+        if let Ok(metadata) = self.rootfs.metadata(&self.path) {
+            mode = metadata.permissions().mode() & 0o7777;
+            let now = jiff::Timestamp::now();
+            let (stem, extension) = self.name_parts();
+            let backup = format!(
+                "{}/{stem}-{}{extension}",
+                parent(&self.path).trim_end_matches('/'),
+                now.strftime("%Y-%m-%dT%H-%M-%S%.3f")
+            );
+            self.rootfs.rename(&self.path, &backup).map_err(|error| {
+                format!(
+                    "can't rename log file: rename {} {backup}: {}",
+                    self.shown,
+                    go_error_text(&error)
+                )
+            })?;
+        }
+        let file = self.rootfs.append(&self.path, mode).map_err(|error| {
+            format!(
+                "can't open new logfile: open {}: {}",
+                self.shown,
+                go_error_text(&error)
+            )
+        })?;
+        self.file = Some(file);
+        self.size = 0;
+        self.prune();
+        Ok(())
+    }
+
+    /// `audit` and `.log`.
+    fn name_parts(&self) -> (String, String) {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        match name.rfind('.') {
+            Some(dot) => (
+                name.get(..dot).unwrap_or_default().to_owned(),
+                name.get(dot..).unwrap_or_default().to_owned(),
+            ),
+            None => (name.to_owned(), String::new()),
+        }
+    }
+
+    /// Removes (and compresses) old files, newest first kept. Failures are ignored, as upstream.
+    fn prune(&self) {
+        if self.max_age <= 0 && self.max_backup <= 0 && !self.compress {
+            return;
+        }
+        let directory = parent(&self.path);
+        let (stem, extension) = self.name_parts();
+        let prefix = format!("{stem}-");
+        let mut old: Vec<(String, String)> = self
+            .rootfs
+            .list(&directory)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|name| {
+                let plain = name.strip_suffix(".gz").unwrap_or(&name);
+                let stamp = plain
+                    .strip_prefix(&prefix)?
+                    .strip_suffix(&extension)?
+                    .to_owned();
+                is_stamp(&stamp).then_some((stamp, name))
+            })
+            .collect();
+        old.sort_by(|a, b| b.cmp(a));
+        let full = |name: &str| format!("{}/{name}", directory.trim_end_matches('/'));
+        let mut keep: Vec<(String, String)> = Vec::new();
+        let mut stamps: Vec<String> = Vec::new();
+        for (stamp, name) in old {
+            if !stamps.contains(&stamp) {
+                stamps.push(stamp.clone());
+            }
+            let surplus = usize::try_from(self.max_backup)
+                .is_ok_and(|limit| limit > 0 && stamps.len() > limit);
+            if surplus || self.is_aged(&stamp) {
+                let _ = self.rootfs.remove_file(&full(&name));
+            } else {
+                keep.push((stamp, name));
+            }
+        }
+        if self.compress {
+            for (_, name) in keep.iter().filter(|(_, name)| !name.ends_with(".gz")) {
+                let _ = self.compress(&full(name));
+            }
+        }
+    }
+
+    fn is_aged(&self, stamp: &str) -> bool {
+        if self.max_age <= 0 {
+            return false;
+        }
+        let Ok(time) = jiff::civil::DateTime::strptime("%Y-%m-%dT%H-%M-%S%.f", stamp)
+            .and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC))
+        else {
+            return false;
+        };
+        let age = jiff::Timestamp::now().as_second() - time.timestamp().as_second();
+        age > self.max_age.saturating_mul(24 * 3600)
+    }
+
+    fn compress(&self, path: &str) -> io::Result<()> {
+        // A rotated file is at most the size limit; larger ones are left alone.
+        let content = self.rootfs.read(path, 256 << 20)?;
+        let target = format!("{path}.gz");
+        let file = self.rootfs.append(&target, 0o600)?;
+        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+        encoder.write_all(&content)?;
+        encoder.finish()?;
+        self.rootfs.remove_file(path)
+    }
+}
+
+/// `2006-01-02T15-04-05.000`.
+fn is_stamp(text: &str) -> bool {
+    text.len() == 23
+        && text
+            .bytes()
+            .zip(b"0000-00-00T00-00-00.000")
+            .all(|(byte, pattern)| {
+                if *pattern == b'0' {
+                    byte.is_ascii_digit()
+                } else {
+                    byte == *pattern
+                }
+            })
+}

@@ -1,0 +1,224 @@
+//! HTTPS: TLS with optional client certificates, HTTP/1.1 and HTTP/2, bounded in every direction.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::pipeline::{self, Peer, RequestBody};
+use super::state::ApiState;
+
+/// Connections at once; more wait in the backlog.
+const CONNECTIONS: usize = 512;
+/// Longest a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Longest request headers may take to arrive (`ReadHeaderTimeout`).
+const HEADERS: Duration = Duration::from_secs(32);
+/// Largest request headers.
+const HEADER_BYTES: usize = 256 * 1024;
+/// Streams of one HTTP/2 connection, as a real server allows.
+const STREAMS: u32 = 100;
+/// Longest open connections may take to end at shutdown.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Takes every client certificate; authentication looks at it later, so that a bad one is a 401
+/// and no TLS alert. The client must still own its key.
+#[derive(Debug)]
+struct AnyClient {
+    provider: Arc<CryptoProvider>,
+    subjects: Vec<DistinguishedName>,
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.subjects
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// The TLS side of the server.
+///
+/// # Errors
+/// When the key does not fit the certificate.
+pub fn tls_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    subjects: Vec<DistinguishedName>,
+    http2: bool,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Arc::new(AnyClient {
+        provider: provider.clone(),
+        subjects,
+    });
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = if http2 {
+        vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    } else {
+        vec![b"http/1.1".to_vec()]
+    };
+    // Resumed sessions would save little on a loopback and cost memory.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// Serves until `state.shutdown` is cancelled, then lets open connections end.
+pub async fn serve(state: Arc<ApiState>, listener: TcpListener, tls: Arc<ServerConfig>) {
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else {
+            break;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = state.shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let (state, acceptor) = (state.clone(), acceptor.clone());
+                tokio::spawn(async move {
+                    connection(state, stream, address, acceptor).await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors: give others time to close theirs.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    drop(listener);
+    let everyone = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(GRACE, places.acquire_many(everyone)).await;
+}
+
+async fn connection(
+    state: Arc<ApiState>,
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+) {
+    let _ = stream.set_nodelay(true);
+    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+    let tls = match handshake.await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            state.klog.info(
+                0,
+                "server.go:3411",
+                &format!("http: TLS handshake error from {address}: {error}"),
+            );
+            return;
+        }
+        Err(_) => return,
+    };
+    let certificates: Vec<Arc<[u8]>> = tls
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| Arc::from(certificate.as_ref()))
+        .collect();
+    let peer = Peer::Tls {
+        address,
+        certificates,
+    };
+    let shutdown = state.shutdown.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (state, peer) = (state.clone(), peer.clone());
+        async move {
+            let request = request.map(|body| -> RequestBody {
+                UnsyncBoxBody::new(body.map_err(std::io::Error::other))
+            });
+            Ok::<_, Infallible>(pipeline::handle(state, request, peer).await)
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADER_BYTES)
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(15))
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = serving.as_mut() => {}
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(GRACE, serving).await;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `/metrics`: the few families that lessons on audit look at.
+
+use super::state::ApiState;
+
+/// The text of the answer.
+#[must_use]
+pub fn text(state: &ApiState) -> String {
+    let (events, rejected) = state.audit.counts();
+    let started = state.started.as_second();
+    let mut out = String::new();
+    let mut family = |name: &str, help: &str, kind: &str, lines: &[String]| {
+        out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for line in lines {
+            out.push_str(line);
+            out.push('\n');
+        }
+    };
+    family(
+        "apiserver_audit_event_total",
+        "[ALPHA] Counter of audit events generated and sent to the audit backend.",
+        "counter",
+        &[format!("apiserver_audit_event_total {events}")],
+    );
+    family(
+        "apiserver_audit_requests_rejected_total",
+        "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend.",
+        "counter",
+        &[format!(
+            "apiserver_audit_requests_rejected_total {rejected}"
+        )],
+    );
+    family(
+        "etcd_db_total_size_in_bytes",
+        "[ALPHA] Total size of the etcd database file physically allocated in bytes.",
+        "gauge",
+        &[],
+    );
+    family(
+        "kubernetes_build_info",
+        "[ALPHA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
+        "gauge",
+        &["kubernetes_build_info{build_date=\"2026-06-10T00:00:00Z\",compiler=\"gc\",git_commit=\"0000000000000000000000000000000000000000\",git_tree_state=\"clean\",git_version=\"v1.36.2\",go_version=\"go1.27.3-X:nojsonv2\",major=\"1\",minor=\"36\",platform=\"linux/amd64\"} 1".to_owned()],
+    );
+    family(
+        "process_start_time_seconds",
+        "[ALPHA] Start time of the process since unix epoch in seconds.",
+        "gauge",
+        &[format!("process_start_time_seconds {started}")],
+    );
+    out
+}

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O but readers given by the caller, no async, no engine.
 
+pub mod catalog;
+pub mod compare;
 pub mod evaluate;
 pub mod event;
 pub mod level;

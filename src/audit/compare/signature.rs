@@ -1,0 +1,56 @@
+//! The answers of a request to the rules: one bit for each rule.
+
+/// A set of rules, by index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Signature(Box<[u64]>);
+
+impl Signature {
+    /// The rules of which `answer` is true.
+    pub fn of(rules: usize, answer: impl Fn(usize) -> bool) -> Self {
+        let mut words = vec![0u64; rules.div_ceil(64)];
+        for at in 0..rules {
+            if answer(at)
+                && let Some(word) = words.get_mut(at / 64)
+            {
+                *word |= 1 << (at % 64);
+            }
+        }
+        Self(words.into())
+    }
+
+    /// The rules in both.
+    pub fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
+    }
+
+    /// The first rule among the `count` rules from `from` on, counted from `from`.
+    pub fn first(&self, from: usize, count: usize) -> Option<usize> {
+        let end = from + count;
+        let mut at = from;
+        while at < end {
+            let word = self.0.get(at / 64).copied().unwrap_or(0) >> (at % 64);
+            if word != 0 {
+                let found = at + usize::try_from(word.trailing_zeros()).unwrap_or(0);
+                return (found < end).then_some(found - from);
+            }
+            at = (at / 64 + 1) * 64;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_of_a_range_is_found() {
+        let rules = Signature::of(200, |at| at == 3 || at == 130);
+        assert_eq!(rules.first(0, 200), Some(3));
+        assert_eq!(rules.first(4, 100), None);
+        assert_eq!(rules.first(4, 127), Some(126));
+        assert_eq!(rules.first(64, 136), Some(66));
+        assert_eq!(rules.first(130, 1), Some(0));
+        assert_eq!(rules.first(200, 0), None);
+    }
+}

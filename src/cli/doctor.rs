@@ -269,7 +269,7 @@ fn kubectl() -> Check {
 
 fn confinement() -> Check {
     use crate::node::embedded::inside::Way;
-    match Way::probe() {
+    match Way::find() {
         Way::Namespace => Check::pass("node shell", "private namespaces work"),
         Way::Mapped { reason } => Check::warn(
             "node shell",

@@ -35,7 +35,7 @@ pub fn run(args: &ExecArgs) -> anyhow::Result<Exit> {
         [first, rest @ ..] if first == "--" => rest,
         all => all,
     };
-    let way = inside::Way::find(node.config());
+    let way = inside::Way::find();
     if let inside::Way::Mapped { reason } = &way
         && !inside::was_told(node.config())
     {

@@ -17,6 +17,7 @@ pub mod failure;
 pub mod hint;
 pub mod list;
 pub mod markdown;
+pub mod node_enter;
 pub mod node_process;
 pub mod output;
 pub mod reset;
@@ -91,6 +92,9 @@ pub enum Command {
     /// The node process of a lab.
     #[command(hide = true, name = crate::lab::process::SUBCOMMAND)]
     NodeProcess(node_process::NodeProcessArgs),
+    /// A process that becomes a command of the node.
+    #[command(hide = true, name = crate::node::embedded::inside::SUBCOMMAND)]
+    NodeEnter(node_enter::NodeEnterArgs),
 }
 
 /// Runs the command line of this process.
@@ -146,6 +150,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Completions(args) => completions::run(&args),
         Command::Version(args) => version::run(&args),
         Command::NodeProcess(args) => node_process::run(&args),
+        Command::NodeEnter(args) => node_enter::run(&args),
     }
 }
 

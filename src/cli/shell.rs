@@ -31,7 +31,7 @@ pub fn run(args: &ShellArgs) -> anyhow::Result<Exit> {
     let lab = target::running(args.target.id.as_deref())?;
     let node = lab.node()?;
     let config = node.config();
-    let way = inside::Way::find(config);
+    let way = inside::Way::find();
     match &way {
         inside::Way::Namespace => output::note(&format!(
             "lab {}: you are root on {}; `exit` leaves the node",

@@ -24,7 +24,13 @@ impl Settings {
         let path = home.config_file();
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // What is wrong with the directory itself is for whoever makes it to say.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Ok(Self::default());
             }
             Err(error) => return Err(format!("cannot read `{}`: {error}", path.display())),

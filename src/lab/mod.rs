@@ -118,6 +118,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoLab => "ckslab list, then ckslab start audit-01".to_owned(),
+            Error::Unknown(lab) if !home::is_id(lab) => "ckslab list".to_owned(),
             Error::Unknown(lab) | Error::Stopped(lab) => format!("ckslab start {lab}"),
             Error::Busy(_) => "wait a moment, then run the command again".to_owned(),
             Error::Differs { lab, .. } => {

@@ -11,3 +11,6 @@ mod conformance_policy;
 mod kinds;
 mod registry;
 mod schema;
+
+mod builder;
+mod cli;

@@ -4,14 +4,27 @@
 //! Architecture invariant: a path a learner gives to a command on the node never reaches the host's
 //! own `/etc` or `/var`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::daemon::Config;
 use crate::node::{ExecOutput, NodeError};
 
 pub mod mapped;
+#[cfg(target_os = "linux")]
+pub mod namespace;
+
+/// Name of the hidden subcommand that enters the node.
+pub const SUBCOMMAND: &str = "node-enter";
+
+/// The node's tools: this program under these names.
+pub const TOOLS: [&str; 6] = ["crictl", "journalctl", "kubeadm", "ps", "ss", "systemctl"];
+
+/// Exit code of the entering process where the node cannot be entered.
+const CANNOT_ENTER: u8 = 125;
 
 /// How commands get inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,22 +39,96 @@ pub enum Way {
 }
 
 impl Way {
-    /// What this system allows.
+    /// Finds the way this system allows, by trying it in a process of its own.
     #[must_use]
-    pub fn probe() -> Self {
-        Way::Mapped {
-            reason: "not on this system".to_owned(),
+    pub fn find() -> Self {
+        if std::env::var_os("CKSLAB_NO_NAMESPACES").is_some() {
+            return Way::Mapped {
+                reason: "CKSLAB_NO_NAMESPACES is set".to_owned(),
+            };
+        }
+        if !cfg!(target_os = "linux") {
+            return Way::Mapped {
+                reason: "namespaces exist on Linux only".to_owned(),
+            };
+        }
+        let tried = entering_process().arg("--probe").stdin(Stdio::null()).output();
+        match tried {
+            Ok(output) if output.status.success() => Way::Namespace,
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                let reason = text.lines().next().unwrap_or("it was refused");
+                Way::Mapped {
+                    reason: reason.trim_start_matches("error: ").to_owned(),
+                }
+            }
+            Err(error) => Way::Mapped {
+                reason: error.to_string(),
+            },
         }
     }
+}
 
-    /// Finds the way that works on this system.
-    #[must_use]
-    pub fn find(config: &Config) -> Self {
-        let _ = config;
-        Way::Mapped {
-            reason: "not on this system".to_owned(),
-        }
+/// This program, about to enter a node.
+fn entering_process() -> Command {
+    let program = match std::env::current_exe() {
+        Ok(path) if path.is_file() => path,
+        _ => PathBuf::from("/proc/self/exe"),
+    };
+    let mut command = Command::new(program);
+    command.arg(SUBCOMMAND);
+    command
+}
+
+/// What the entering process does: tries whether it could, or turns itself into the command (a shell
+/// where there is none) and does not return.
+///
+/// # Errors
+/// When the system does not allow it.
+#[cfg(target_os = "linux")]
+pub fn entering(
+    probe: bool,
+    lab_dir: Option<&Path>,
+    command: &[OsString],
+) -> Result<(), NodeError> {
+    let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
+    if probe {
+        return namespace::probe().map_err(|error| refused(&error));
     }
+    let config = lab_dir
+        .ok_or_else(|| refused(&"no lab"))
+        .and_then(|dir| Config::load(dir).map_err(|error| refused(&error)))?;
+    let code = match namespace::enter(&config, command, command.is_empty()) {
+        namespace::Entered::Setup(failed) => {
+            eprintln!("error: {failed}");
+            CANNOT_ENTER
+        }
+        // As a shell says it.
+        namespace::Entered::Command(name, error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("ckslab: {name}: command not found");
+            127
+        }
+        namespace::Entered::Command(name, error) => {
+            let text = super::process::go_error_text(&error);
+            eprintln!("ckslab: {name}: {text}");
+            126
+        }
+    };
+    std::process::exit(i32::from(code))
+}
+
+/// Without namespaces nothing is entered.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn entering(
+    probe: bool,
+    lab_dir: Option<&Path>,
+    command: &[OsString],
+) -> Result<(), NodeError> {
+    let _ = (probe, lab_dir, command, CANNOT_ENTER);
+    Err(NodeError::Refused("namespaces exist on Linux only".to_owned()))
 }
 
 /// Whether the learner was told that this system has no namespaces.
@@ -61,7 +148,8 @@ pub fn remember_told(config: &Config) {
 /// When it cannot be run.
 pub fn run(config: &Config, way: &Way, argv: &[String]) -> Result<u8, NodeError> {
     match way {
-        Way::Namespace | Way::Mapped { .. } => mapped::run(
+        Way::Namespace => enter(config, argv),
+        Way::Mapped { .. } => mapped::run(
             config,
             argv,
             &mut io::stdin(),
@@ -93,7 +181,9 @@ pub fn capture(config: &Config, argv: &[String], stdin: &[u8]) -> Result<ExecOut
 /// # Errors
 /// When no shell can be started.
 pub fn shell(config: &Config, way: &Way) -> Result<u8, NodeError> {
-    let _ = way;
+    if *way == Way::Namespace {
+        return enter(config, &[]);
+    }
     let shell = std::env::var_os("SHELL")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute() && path.is_file())
@@ -109,6 +199,21 @@ pub fn shell(config: &Config, way: &Way) -> Result<u8, NodeError> {
         .status()
         .map_err(|source| NodeError::Io {
             path: shell.display().to_string(),
+            source,
+        })?;
+    Ok(exit_code(status))
+}
+
+/// Enters the node with this process's standard streams; waits for the command.
+fn enter(config: &Config, argv: &[String]) -> Result<u8, NodeError> {
+    let lab_dir = config.state_dir.parent().unwrap_or(&config.state_dir);
+    let status = entering_process()
+        .arg("--")
+        .arg(lab_dir)
+        .args(argv)
+        .status()
+        .map_err(|source| NodeError::Io {
+            path: "ckslab".to_owned(),
             source,
         })?;
     Ok(exit_code(status))

@@ -7,6 +7,13 @@ use super::{Spec, Tree};
 /// Writes directories and files that do not hold keys.
 pub(super) fn write(tree: &Tree<'_>, spec: &Spec) -> io::Result<()> {
     for (path, mode) in [
+        ("dev", 0o755),
+        ("proc", 0o555),
+        ("sys", 0o555),
+        ("run/ckslab", 0o755),
+        ("etc/alternatives", 0o755),
+        ("etc/terminfo", 0o755),
+        ("etc/vim", 0o755),
         ("etc/ca-certificates", 0o755),
         ("etc/ssl/certs", 0o755),
         ("etc/cni/net.d", 0o700),
@@ -33,6 +40,13 @@ pub(super) fn write(tree: &Tree<'_>, spec: &Spec) -> io::Result<()> {
     tree.directory("var/lib/etcd", 0o700)?;
     let (name, ip) = (&spec.node_name, &spec.node_ip);
     for (path, content) in [
+        // Mount points for those of the host's programs that look here.
+        ("etc/bash.bashrc", String::new()),
+        ("etc/inputrc", String::new()),
+        ("etc/ld.so.cache", String::new()),
+        ("etc/localtime", String::new()),
+        ("etc/nanorc", String::new()),
+        ("etc/vimrc", String::new()),
         ("etc/hostname", format!("{name}\n")),
         (
             "etc/hosts",
@@ -209,6 +223,7 @@ containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 kind: KubeletConfiguration
 ";
 
-const BASHRC: &str = "alias k=kubectl
+const BASHRC: &str = "PS1='root@\\h:\\w# '
+alias k=kubectl
 export do='--dry-run=client -o yaml'
 ";

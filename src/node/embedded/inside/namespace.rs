@@ -1,0 +1,359 @@
+//! A process of the node: private user, mount and host-name namespaces whose `/` is the node root.
+//!
+//! The node root itself becomes `/`, so whatever a command writes is on the node, and the node
+//! process sees it. Over it lie the host's programs (`/usr`, read-only), `/proc`, a minimal `/dev`,
+//! and `/run/ckslab` with the node's tools. Mount points lie in the node root or on file systems of
+//! the namespace: none is ever made on the host.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::StatVfsMountFlags;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, unmount,
+};
+use rustix::thread::{CapabilitySet, UnshareFlags};
+
+use super::super::daemon::Config;
+
+/// Where the node's tools and what they read are, inside.
+pub const RUN: &str = "/run/ckslab";
+
+/// `PATH` inside.
+const PATH: &str =
+    "/run/ckslab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables of the caller that make sense inside.
+const KEPT: [&str; 11] = [
+    "COLORTERM", "COLUMNS", "EDITOR", "LANG", "LC_ALL", "LC_CTYPE", "LINES", "NO_COLOR", "PAGER",
+    "TERM", "VISUAL",
+];
+
+/// Files and directories of the host's `/etc` that its programs need, where the node has them too
+/// (as empty mount points).
+pub(crate) const HOST_ETC: [(&str, bool); 9] = [
+    ("alternatives", true),
+    ("terminfo", true),
+    ("vim", true),
+    ("bash.bashrc", false),
+    ("inputrc", false),
+    ("ld.so.cache", false),
+    ("localtime", false),
+    ("nanorc", false),
+    ("vimrc", false),
+];
+
+/// What failed on the way in.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct Failed {
+    what: String,
+    source: io::Error,
+}
+
+fn tried<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Failed {
+    let what = what.into();
+    move |source| Failed {
+        what,
+        source: source.into(),
+    }
+}
+
+/// Tries whether this system allows it. The caller's process is changed: only for a process of its own.
+///
+/// # Errors
+/// What the system does not allow.
+pub fn probe() -> Result<(), Failed> {
+    leave("probe")?;
+    // Any directory there is will do: the mount is private.
+    mount("tmpfs", "/tmp", "tmpfs", MountFlags::NOSUID, None).map_err(tried("mount"))?;
+    Ok(())
+}
+
+/// Turns this process into a command of the node. Returns only when that fails.
+///
+/// # Errors
+/// What failed; [`io::ErrorKind::NotFound`] of the command itself is told apart by [`Entered`].
+pub fn enter(config: &Config, argv: &[OsString], shell: bool) -> Entered {
+    match build(config) {
+        Ok(()) => {}
+        Err(failed) => return Entered::Setup(failed),
+    }
+    let (program, arguments): (OsString, Vec<OsString>) = match argv {
+        [first, rest @ ..] => (first.clone(), rest.to_vec()),
+        [] if Path::new("/bin/bash").exists() => ("/bin/bash".into(), vec!["-i".into()]),
+        [] => ("/bin/sh".into(), vec!["-i".into()]),
+    };
+    let mut command = Command::new(&program);
+    command.args(arguments).env_clear();
+    for name in KEPT {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("PATH", PATH)
+        .env("HOME", "/root")
+        .env("USER", "root")
+        .env("LOGNAME", "root")
+        .env("SHELL", "/bin/bash")
+        .env("HOSTNAME", &config.spec.node_name)
+        .env("KUBECONFIG", "/etc/kubernetes/admin.conf")
+        .env("CKSLAB_NODE_ROOT", "/")
+        .env("CKSLAB_NODE_SHELL", "namespace");
+    if shell {
+        command.env("PS1", format!("root@{}:\\w# ", config.spec.node_name));
+    }
+    if std::env::set_current_dir("/root").is_err() {
+        let _ = std::env::set_current_dir("/");
+    }
+    let error = command.exec();
+    Entered::Command(program.to_string_lossy().into_owned(), error)
+}
+
+/// Why [`enter`] returned.
+#[derive(Debug)]
+pub enum Entered {
+    /// The namespace could not be made.
+    Setup(Failed),
+    /// The command could not be run in it.
+    Command(String, io::Error),
+}
+
+fn build(config: &Config) -> Result<(), Failed> {
+    let root = &config.node_root;
+    // Before the host's files are out of sight.
+    let program = std::env::current_exe().map_err(tried("find this program"))?;
+    let kubectl = find_program("kubectl");
+    leave(&config.spec.node_name)?;
+
+    // The node root becomes a mount of its own, which `pivot_root` needs.
+    mount_bind(root, root).map_err(tried("bind the node root"))?;
+    programs(root)?;
+    etc(root)?;
+    devices(root)?;
+    for name in ["proc", "sys"] {
+        directory(&root.join(name))?;
+    }
+    mount_bind_recursive("/proc", root.join("proc")).map_err(tried("bind /proc"))?;
+    tools(config, root, &program, kubectl.as_deref())?;
+
+    std::env::set_current_dir(root).map_err(tried("enter the node root"))?;
+    // The old root lies over the new one, and is taken away: no mount point is needed for it.
+    rustix::process::pivot_root(".", ".").map_err(tried("pivot_root"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(tried("leave the host's root"))?;
+    std::env::set_current_dir("/").map_err(tried("enter /"))?;
+    // Inside, nobody remounts the host's programs writable or looks for other ways out.
+    for capability in [
+        CapabilitySet::SYS_ADMIN,
+        CapabilitySet::SYS_MODULE,
+        CapabilitySet::SYS_PTRACE,
+        CapabilitySet::SYS_RAWIO,
+        CapabilitySet::SYS_BOOT,
+        CapabilitySet::SYS_TIME,
+        CapabilitySet::MKNOD,
+    ] {
+        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+    Ok(())
+}
+
+/// Leaves the host's namespaces: root of new ones, which nobody else sees.
+fn leave(host_name: &str) -> Result<(), Failed> {
+    let user = rustix::process::geteuid().as_raw();
+    let group = rustix::process::getegid().as_raw();
+    #[expect(
+        deprecated,
+        reason = "deprecated in favour of an unsafe twin because of shared file descriptor tables, which are not unshared here"
+    )]
+    rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWUTS)
+        .map_err(tried("unshare"))?;
+    // A group may be mapped only by who cannot drop groups.
+    fs::write("/proc/self/setgroups", "deny").map_err(tried("deny setgroups"))?;
+    fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(tried("map the user"))?;
+    fs::write("/proc/self/gid_map", format!("0 {group} 1")).map_err(tried("map the group"))?;
+    rustix::system::sethostname(host_name.as_bytes()).map_err(tried("set the host name"))?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .map_err(tried("make mounts private"))
+}
+
+/// The host's programs, read-only: `/usr`, and what an older system keeps beside it.
+fn programs(root: &Path) -> Result<(), Failed> {
+    bind_read_only(Path::new("/usr"), &root.join("usr"))?;
+    for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix"] {
+        let host = Path::new("/").join(name);
+        let inside = root.join(name);
+        let Ok(metadata) = fs::symlink_metadata(&host) else {
+            continue;
+        };
+        if metadata.is_symlink() {
+            if fs::symlink_metadata(&inside).is_err()
+                && let Ok(target) = fs::read_link(&host)
+            {
+                symlink(target, &inside).map_err(tried(format!("link /{name}")))?;
+            }
+        } else if metadata.is_dir() {
+            // Made by an earlier system of another layout.
+            if fs::symlink_metadata(&inside).is_ok_and(|meta| meta.is_symlink()) {
+                let _ = fs::remove_file(&inside);
+            }
+            directory(&inside)?;
+            bind_read_only(&host, &inside)?;
+        }
+    }
+    Ok(())
+}
+
+fn etc(root: &Path) -> Result<(), Failed> {
+    for (name, is_dir) in HOST_ETC {
+        let host = Path::new("/etc").join(name);
+        let inside = root.join("etc").join(name);
+        let fits = |path: &Path| {
+            fs::symlink_metadata(path).is_ok_and(|m| !m.is_symlink() && m.is_dir() == is_dir)
+        };
+        // `localtime` is a link on most hosts: what it leads to is bound.
+        let there = fs::metadata(&host).is_ok_and(|meta| meta.is_dir() == is_dir);
+        if there && fits(&inside) {
+            bind_read_only(&host, &inside)?;
+        }
+    }
+    Ok(())
+}
+
+fn devices(root: &Path) -> Result<(), Failed> {
+    let dev = root.join("dev");
+    directory(&dev)?;
+    mount("tmpfs", &dev, "tmpfs", MountFlags::NOSUID, Some(c"mode=755"))
+        .map_err(tried("mount /dev"))?;
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+        let host = Path::new("/dev").join(name);
+        let inside = dev.join(name);
+        if host.exists() {
+            fs::write(&inside, "").map_err(tried(format!("make /dev/{name}")))?;
+            mount_bind(&host, &inside).map_err(tried(format!("bind /dev/{name}")))?;
+        }
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(target, dev.join(name)).map_err(tried(format!("link /dev/{name}")))?;
+    }
+    directory(&dev.join("shm"))?;
+    directory(&dev.join("pts"))?;
+    // The terminal the command is typed in is one of the host's: it keeps its name.
+    let _ = mount_bind("/dev/pts", dev.join("pts"));
+    Ok(())
+}
+
+/// `/run/ckslab`: the node's tools (this program by other names) and what they read.
+fn tools(
+    config: &Config,
+    root: &Path,
+    program: &Path,
+    kubectl: Option<&Path>,
+) -> Result<(), Failed> {
+    directory(&root.join("run"))?;
+    let run = root.join(RUN.trim_start_matches('/'));
+    directory(&run)?;
+    mount("tmpfs", &run, "tmpfs", MountFlags::NOSUID, Some(c"mode=755"))
+        .map_err(tried("mount /run/ckslab"))?;
+    let bin = run.join("bin");
+    let state = run.join("state");
+    directory(&bin)?;
+    directory(&state)?;
+    let own = run.join("ckslab");
+    fs::write(&own, "").map_err(tried("make /run/ckslab/ckslab"))?;
+    bind_read_only(program, &own)?;
+    for name in super::TOOLS {
+        symlink("../ckslab", bin.join(name)).map_err(tried(format!("link {name}")))?;
+    }
+    if let Some(kubectl) = kubectl.filter(|path| !path.starts_with("/usr")) {
+        let inside = bin.join("kubectl");
+        fs::write(&inside, "").map_err(tried("make kubectl"))?;
+        bind_read_only(kubectl, &inside)?;
+    }
+    mount_bind(&config.state_dir, &state).map_err(tried("bind the node's state"))?;
+    Ok(())
+}
+
+/// A program of the host's `PATH`, links resolved.
+fn find_program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
+        .and_then(|path| path.canonicalize().ok())
+}
+
+fn directory(path: &Path) -> Result<(), Failed> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(tried(format!("make {}", path.display())))
+}
+
+/// Binds a file or tree, read-only throughout.
+fn bind_read_only(from: &Path, to: &Path) -> Result<(), Failed> {
+    let shown = from.display().to_string();
+    mount_bind_recursive(from, to).map_err(tried(format!("bind {shown}")))?;
+    let to = to.canonicalize().map_err(tried(format!("bind {shown}")))?;
+    for mount_point in mounts_below(&to).map_err(tried("read the mounts"))? {
+        // Flags an outer namespace set are locked: they must be named again.
+        let flags = rustix::fs::statvfs(&mount_point)
+            .map(|stat| stat.f_flag)
+            .unwrap_or(StatVfsMountFlags::empty());
+        let mut set = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
+        for (seen, flag) in [
+            (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+            (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+            (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+            (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+            (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+        ] {
+            if flags.contains(seen) {
+                set |= flag;
+            }
+        }
+        mount_remount(&mount_point, set, "")
+            .map_err(tried(format!("make {shown} read-only")))?;
+    }
+    Ok(())
+}
+
+/// Mount points at and below a path, from `/proc/self/mountinfo`.
+fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let mut found: Vec<PathBuf> = text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|field| PathBuf::from(unescape(field)))
+        .filter(|mount_point| mount_point.starts_with(path))
+        .collect();
+    found.dedup();
+    Ok(found)
+}
+
+/// Mount points are written with octal escapes for blanks.
+fn unescape(field: &str) -> String {
+    field
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}

@@ -102,10 +102,12 @@ pub(super) fn wait_settled(lab: &str, dir: &Path, child: &mut Child) -> Result<b
 /// The last line the node process wrote.
 fn last_words(dir: &Path) -> Option<String> {
     let text = fs::read_to_string(dir.join("state/node.log")).ok()?;
-    text.lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .map(|line| line.trim_start_matches("error: ").to_owned())
+    let mut lines = text.lines().rev().filter(|line| !line.trim().is_empty());
+    let last = lines.clone().next();
+    lines
+        .find_map(|line| line.strip_prefix("error: "))
+        .or(last)
+        .map(str::to_owned)
 }
 
 /// Stops the node process of a lab directory, if one runs. It is asked first, then killed.

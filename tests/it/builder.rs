@@ -143,9 +143,11 @@ impl Test {
 
     /// Starts a lab and gives what `start -o json` says.
     pub fn start(&self, id: &str) -> Value {
-        self.run(["start", id, "--engine", "embedded", "--seed", "1", "-o", "json"])
-            .ok()
-            .json()
+        self.run([
+            "start", id, "--engine", "embedded", "--seed", "1", "-o", "json",
+        ])
+        .ok()
+        .json()
     }
 
     /// kubectl for the active lab, where there is one on this machine. Says so where there is none.

@@ -48,9 +48,10 @@ fn commands_without_a_lab_say_what_to_do() {
         &["cp", "a", "node:/b"],
         &["shell"],
     ] {
-        test.run(command).code(4).stdout("").stderr(
-            "error: no lab is started\n\nhint: ckslab list, then ckslab start audit-01\n",
-        );
+        test.run(command)
+            .code(4)
+            .stdout("")
+            .stderr("error: no lab is started\n\nhint: ckslab list, then ckslab start audit-01\n");
     }
     test.run(["status", "audit-09"])
         .code(4)
@@ -72,7 +73,9 @@ fn kind_is_refused_and_a_wrong_engine_is_usage() {
             "error: the kind engine is not in this version of ckslab\n\n\
              hint: ckslab start sandbox --engine embedded\n",
         );
-    let wrong = test.run(["start", "sandbox", "--engine", "vagrant"]).code(2);
+    let wrong = test
+        .run(["start", "sandbox", "--engine", "vagrant"])
+        .code(2);
     assert!(
         wrong.stderr.starts_with("error: invalid value 'vagrant'"),
         "{wrong:#?}"
@@ -100,8 +103,21 @@ fn every_command_has_help_with_examples() {
         .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
         .collect();
     for expected in [
-        "list", "start", "task", "hint", "solution", "status", "reset", "stop", "shell", "exec",
-        "cp", "env", "doctor", "completions", "version",
+        "list",
+        "start",
+        "task",
+        "hint",
+        "solution",
+        "status",
+        "reset",
+        "stop",
+        "shell",
+        "exec",
+        "cp",
+        "env",
+        "doctor",
+        "completions",
+        "version",
     ] {
         assert!(commands.contains(&expected), "{expected}: {commands:?}");
     }
@@ -160,13 +176,19 @@ fn doctor_changes_nothing() {
     std::fs::write(blocked.home(), "a file").unwrap();
     let failed = blocked.run(["doctor"]).code(4);
     assert!(
-        failed.stdout.starts_with("FAIL  state directory: [HOME] is no directory\n      fix: "),
+        failed
+            .stdout
+            .starts_with("FAIL  state directory: [HOME] is no directory\n      fix: "),
         "{}",
         failed.stdout
     );
-    let start = blocked.run(["start", "sandbox", "--engine", "embedded"]).code(4);
+    let start = blocked
+        .run(["start", "sandbox", "--engine", "embedded"])
+        .code(4);
     assert!(
-        start.stderr.starts_with("error: cannot make directory `[HOME]"),
+        start
+            .stderr
+            .starts_with("error: cannot make directory `[HOME]"),
         "{}",
         start.stderr
     );
@@ -181,7 +203,10 @@ fn a_reader_that_goes_away_is_no_error() {
     command.stdout(writer).stderr(std::process::Stdio::piped());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
     assert_eq!(
-        (output.status.code(), String::from_utf8_lossy(&output.stderr)),
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr)
+        ),
         (Some(0), "".into())
     );
 }

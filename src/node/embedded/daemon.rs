@@ -308,9 +308,16 @@ fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
             value: Arc::new(Value::Bool(true)),
         });
     }
-    if !ops.is_empty() {
-        store.commit_blocking(ops)?;
+    if ops.is_empty() {
+        return Ok(());
     }
+    // The caller may be a task of a runtime, where waiting for the store's writer is forbidden.
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| store.commit_blocking(ops))
+            .join()
+            .unwrap_or_else(|_| Err(StoreError::Backend("the writer stopped".to_owned())))
+    })?;
     Ok(())
 }
 

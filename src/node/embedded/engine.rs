@@ -1,6 +1,7 @@
 //! The embedded node as setup and grading see it: files of the node root, the snapshot the node
 //! process keeps up to date, and client certificates of the lab's CA.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,14 @@ use serde_json::Value;
 
 use super::confine::Confined;
 use super::daemon::{self, Config, Liveness};
+use super::inside;
 use super::root::pki::Authority;
 use super::root::{self, kubeconfig::ClientIdentity};
-use crate::node::{ApiServerState, ExecOutput, Identity, Node, NodeError, NodeFile};
+use super::runtime::rootfs::Rootfs;
+use super::snapshot::NodeSnapshot;
+use crate::node::{
+    ApiServerState, ContainerPhase, ExecOutput, Identity, Node, NodeError, NodeFile,
+};
 
 /// The node of a lab directory.
 pub struct EmbeddedNode {
@@ -67,6 +73,14 @@ impl EmbeddedNode {
     #[must_use]
     pub fn liveness(&self) -> Liveness {
         daemon::liveness(&self.config.state_dir)
+    }
+
+    /// What the node process last said; nothing where it has not come so far.
+    fn snapshot(&self) -> Result<Option<NodeSnapshot>, NodeError> {
+        if self.liveness() == Liveness::Down {
+            return Err(NodeError::NotRunning("its process is gone".to_owned()));
+        }
+        NodeSnapshot::load(&self.config.state_dir).map_err(failed("state/snapshot.json"))
     }
 
     fn identity(&self, identity: &Identity) -> Result<Option<ClientIdentity>, NodeError> {
@@ -179,17 +193,26 @@ impl Node for EmbeddedNode {
     }
 
     fn exec(&self, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError> {
-        let _ = (argv, stdin);
-        Err(NodeError::Refused("not yet".to_owned()))
+        inside::capture(&self.config, argv, stdin)
     }
 
     fn api_server(&self) -> Result<ApiServerState, NodeError> {
-        Err(NodeError::Refused("not yet".to_owned()))
+        match self.snapshot()? {
+            Some(snapshot) => {
+                Ok(snapshot.api_server(&self.config.node_root, &self.config.state_dir))
+            }
+            None => Ok(coming_up()),
+        }
     }
 
     fn read_as_api_server(&self, path: &str) -> Result<NodeFile, NodeError> {
-        let _ = path;
-        Err(NodeError::Refused("not yet".to_owned()))
+        let rootfs = self
+            .snapshot()?
+            .and_then(|snapshot| {
+                snapshot.api_server_rootfs(&self.config.node_root, &self.config.state_dir)
+            })
+            .ok_or_else(|| NodeError::NotRunning("no API server process runs".to_owned()))?;
+        read_rootfs(&rootfs, path).map_err(failed(path))
     }
 
     fn kubelet_journal(&self, lines: usize) -> Result<Vec<String>, NodeError> {
@@ -293,6 +316,61 @@ pub fn read_file(files: &Confined, path: &str) -> io::Result<NodeFile> {
         mode,
         inode: metadata.ino(),
     })
+}
+
+/// What is at a path of a container's file system.
+fn read_rootfs(rootfs: &Rootfs, path: &str) -> io::Result<NodeFile> {
+    let metadata = match rootfs.metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(NodeFile::Missing);
+        }
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Ok(NodeFile::Other("a loop of symbolic links".to_owned()));
+        }
+        Err(error) => return Err(error),
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_dir() {
+        return Ok(NodeFile::Directory { mode });
+    }
+    if !metadata.is_file() {
+        return Ok(NodeFile::Other("a pipe, socket or device".to_owned()));
+    }
+    if metadata.len() > NodeFile::LIMIT {
+        return Ok(NodeFile::Other(format!(
+            "a file of {} MiB, too large to be looked at",
+            metadata.len() >> 20
+        )));
+    }
+    Ok(NodeFile::File {
+        content: rootfs.read(path, NodeFile::LIMIT)?,
+        size: metadata.len(),
+        mode,
+        inode: metadata.ino(),
+    })
+}
+
+/// The API server of a node whose kubelet has not looked at its manifests yet.
+fn coming_up() -> ApiServerState {
+    ApiServerState {
+        state: ContainerPhase::Absent,
+        ready: false,
+        argv: Vec::new(),
+        restarts: 0,
+        reason: None,
+        message: None,
+        exit_code: None,
+        log_tail: Vec::new(),
+        converging: true,
+        instance: String::new(),
+        notes: BTreeMap::new(),
+    }
 }
 
 /// The last lines of a file of the simulation; none when there is no file.

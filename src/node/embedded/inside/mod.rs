@@ -52,7 +52,10 @@ impl Way {
                 reason: "namespaces exist on Linux only".to_owned(),
             };
         }
-        let tried = entering_process().arg("--probe").stdin(Stdio::null()).output();
+        let tried = entering_process()
+            .arg("--probe")
+            .stdin(Stdio::null())
+            .output();
         match tried {
             Ok(output) if output.status.success() => Way::Namespace,
             Ok(output) => {
@@ -128,7 +131,9 @@ pub fn entering(
     command: &[OsString],
 ) -> Result<(), NodeError> {
     let _ = (probe, lab_dir, command, CANNOT_ENTER);
-    Err(NodeError::Refused("namespaces exist on Linux only".to_owned()))
+    Err(NodeError::Refused(
+        "namespaces exist on Linux only".to_owned(),
+    ))
 }
 
 /// Whether the learner was told that this system has no namespaces.

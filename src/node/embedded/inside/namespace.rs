@@ -26,13 +26,21 @@ use super::super::daemon::Config;
 pub const RUN: &str = "/run/ckslab";
 
 /// `PATH` inside.
-const PATH: &str =
-    "/run/ckslab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH: &str = "/run/ckslab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables of the caller that make sense inside.
 const KEPT: [&str; 11] = [
-    "COLORTERM", "COLUMNS", "EDITOR", "LANG", "LC_ALL", "LC_CTYPE", "LINES", "NO_COLOR", "PAGER",
-    "TERM", "VISUAL",
+    "COLORTERM",
+    "COLUMNS",
+    "EDITOR",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LINES",
+    "NO_COLOR",
+    "PAGER",
+    "TERM",
+    "VISUAL",
 ];
 
 /// Files and directories of the host's `/etc` that its programs need, where the node has them too
@@ -232,8 +240,14 @@ fn etc(root: &Path) -> Result<(), Failed> {
 fn devices(root: &Path) -> Result<(), Failed> {
     let dev = root.join("dev");
     directory(&dev)?;
-    mount("tmpfs", &dev, "tmpfs", MountFlags::NOSUID, Some(c"mode=755"))
-        .map_err(tried("mount /dev"))?;
+    mount(
+        "tmpfs",
+        &dev,
+        "tmpfs",
+        MountFlags::NOSUID,
+        Some(c"mode=755"),
+    )
+    .map_err(tried("mount /dev"))?;
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
         let host = Path::new("/dev").join(name);
         let inside = dev.join(name);
@@ -268,8 +282,14 @@ fn tools(
     directory(&root.join("run"))?;
     let run = root.join(RUN.trim_start_matches('/'));
     directory(&run)?;
-    mount("tmpfs", &run, "tmpfs", MountFlags::NOSUID, Some(c"mode=755"))
-        .map_err(tried("mount /run/ckslab"))?;
+    mount(
+        "tmpfs",
+        &run,
+        "tmpfs",
+        MountFlags::NOSUID,
+        Some(c"mode=755"),
+    )
+    .map_err(tried("mount /run/ckslab"))?;
     let bin = run.join("bin");
     let state = run.join("state");
     directory(&bin)?;
@@ -330,8 +350,7 @@ fn bind_read_only(from: &Path, to: &Path) -> Result<(), Failed> {
                 set |= flag;
             }
         }
-        mount_remount(&mount_point, set, "")
-            .map_err(tried(format!("make {shown} read-only")))?;
+        mount_remount(&mount_point, set, "").map_err(tried(format!("make {shown} read-only")))?;
     }
     Ok(())
 }

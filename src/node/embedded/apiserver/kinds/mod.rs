@@ -5,6 +5,7 @@ pub mod defaults;
 pub mod edit;
 pub mod field;
 pub mod quantity;
+pub mod selector;
 pub mod strategy;
 
 use std::sync::Arc;

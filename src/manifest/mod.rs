@@ -362,8 +362,9 @@ fn sorted(value: &Value) -> String {
 }
 
 fn yaml_to_json(bytes: &[u8]) -> Result<Value, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_yaml::from_slice::<Value>(bytes).map_err(|error| format!("yaml: {error}"))
+    crate::yaml::to_json(bytes)
+        .map(|document| document.value)
+        .map_err(|error| error.to_string())
 }
 
 /// The UID the kubelet gives a pod without one (`applyDefaults` in `common.go`): the real one is

@@ -141,6 +141,9 @@ pub struct ContainerSnapshot {
     pub log_path: String,
     /// Whether it passed its readiness probe (or has none).
     pub ready: bool,
+    /// Its ports with names.
+    #[serde(default)]
+    pub ports: Vec<(String, u16)>,
 }
 
 /// An event about a pod.
@@ -355,6 +358,15 @@ impl NodeSnapshot {
 }
 
 impl ContainerSnapshot {
+    /// The port of this name.
+    #[must_use]
+    pub fn named_port(&self, name: &str) -> Option<u16> {
+        self.ports
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, port)| *port)
+    }
+
     /// The file system the container sees.
     #[must_use]
     pub fn rootfs(&self, node_root: &Path, state_dir: &Path) -> Rootfs {

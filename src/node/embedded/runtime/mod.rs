@@ -1,3 +1,5 @@
-//! The container runtime: containers, mounts, logs.
+//! The container runtime: containers, mounts, images, logs.
 
+pub mod image;
+pub mod log;
 pub mod rootfs;

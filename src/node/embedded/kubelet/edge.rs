@@ -1,0 +1,585 @@
+//! The edge of the kubelet: carries out what the state machine decides.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use notify::event::{EventKind, ModifyKind, RenameMode};
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::journal::Moment;
+use super::probe::ProbeAnswer;
+use super::state::{Effect, Input, Kubelet, Request, Setting};
+use crate::manifest::{Probe, ProbeAction};
+use crate::node::embedded::apiserver::api::ApiResponse;
+use crate::node::embedded::confine::Confined;
+use crate::node::embedded::machine::{LocalRequest, Machine};
+use crate::node::embedded::process::{Output, Process, Programs};
+use crate::node::embedded::runtime::log::ContainerLog;
+use crate::node::embedded::snapshot::{
+    ContainerSnapshot, ContainerState, MANIFESTS, NodeSnapshot, base_name,
+};
+
+/// Directory of requests from node tools, within the state directory.
+pub const REQUESTS: &str = "requests";
+/// A journal grows to at most this much; then its older half goes.
+const JOURNAL_BYTES: u64 = 8 << 20;
+/// How long a node that shuts down waits for its processes.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What wakes the loop.
+enum Wake {
+    Input(Input),
+    /// Something happened in the requests directory.
+    Requests,
+    /// The manifests directory itself went away or came back.
+    Watch,
+}
+
+/// A process that runs.
+struct Running {
+    terminate: CancellationToken,
+    abort: AbortHandle,
+}
+
+struct Edge {
+    machine: Arc<Machine>,
+    programs: Programs,
+    kubelet: Kubelet,
+    processes: HashMap<String, Running>,
+    wake: UnboundedSender<Wake>,
+    watcher: Option<notify::RecommendedWatcher>,
+    /// The directory that is watched, by inode; `None` when there is none.
+    watched: Option<u64>,
+    start: Instant,
+    written: Option<NodeSnapshot>,
+    latest: Option<NodeSnapshot>,
+    /// Journal lines that a full disk did not take yet.
+    unwritten: Vec<String>,
+}
+
+/// Runs the kubelet of a machine until `shutdown`, then ends its containers.
+pub async fn run(machine: Arc<Machine>, programs: Programs, shutdown: CancellationToken) {
+    let (wake, woken) = unbounded_channel();
+    let _ = std::fs::create_dir_all(machine.state_dir.join(REQUESTS));
+    let before = NodeSnapshot::load(&machine.state_dir).unwrap_or_default();
+    let start = Instant::now();
+    let setting = Setting {
+        node_name: machine.node_name.clone(),
+        node_ip: machine.node_ip.clone(),
+        pace: machine.pace,
+        node_root: machine.node_root.clone(),
+        state_dir: machine.state_dir.clone(),
+        programs: programs.names().map(str::to_owned).collect(),
+        seed: u64::from(Timestamp::now().subsec_nanosecond().unsigned_abs()),
+    };
+    let watcher = watcher(&machine, wake.clone());
+    let now = Moment {
+        at: Duration::ZERO,
+        wall: Timestamp::now(),
+    };
+    let mut edge = Edge {
+        kubelet: Kubelet::new(setting, now, before),
+        machine,
+        programs,
+        processes: HashMap::new(),
+        wake,
+        watcher,
+        watched: None,
+        start,
+        written: None,
+        latest: None,
+        unwritten: Vec::new(),
+    };
+    // Watched first, then looked at once more: nothing written in between is missed.
+    edge.watch();
+    edge.advance(vec![Input::Rescan]);
+    edge.turn(woken, shutdown).await;
+}
+
+impl Edge {
+    async fn turn(&mut self, mut woken: UnboundedReceiver<Wake>, shutdown: CancellationToken) {
+        let mut ending: Option<Instant> = None;
+        loop {
+            let deadline = self.deadline(ending);
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if ending.is_none() => {
+                    ending = Some(Instant::now() + SHUTDOWN);
+                    batch.push(Wake::Input(Input::Shutdown));
+                }
+                received = woken.recv() => batch.extend(received),
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            // What arrived together is handled together.
+            while let Ok(more) = woken.try_recv() {
+                batch.push(more);
+            }
+            let mut inputs = Vec::new();
+            for wake in batch {
+                match wake {
+                    Wake::Input(input) => inputs.push(input),
+                    Wake::Requests => {
+                        inputs.extend(self.requests().into_iter().map(Input::Request))
+                    }
+                    Wake::Watch => inputs.push(Input::Rescan),
+                }
+            }
+            if self.watch() {
+                inputs.push(Input::Rescan);
+            }
+            self.advance(inputs);
+            if let Some(end) = ending
+                && (self.kubelet.all_ended() || Instant::now() >= end)
+            {
+                for (_, running) in self.processes.drain() {
+                    running.abort.abort();
+                }
+                self.release();
+                return;
+            }
+        }
+    }
+
+    fn deadline(&self, ending: Option<Instant>) -> Instant {
+        let now = Instant::now();
+        // A disk that was full is tried again; without one there is always the next scan.
+        let retry = (!self.unwritten.is_empty() || self.latest != self.written)
+            .then(|| now + Duration::from_secs(1));
+        // Nothing tells when a directory that is not there comes back.
+        let lost = self
+            .watched
+            .is_none()
+            .then(|| now + self.machine.pace.scale(Duration::from_secs(20)));
+        let due = self.kubelet.next_deadline().map(|at| self.start + at);
+        let earliest = [retry, lost, due, ending].into_iter().flatten().min();
+        let earliest = earliest.unwrap_or_else(|| now + Duration::from_secs(60));
+        // Never more than a few hundred turns a second, whatever a deadline says.
+        earliest.max(now + Duration::from_millis(2))
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            at: self.start.elapsed(),
+            wall: Timestamp::now(),
+        }
+    }
+
+    fn advance(&mut self, inputs: Vec<Input>) {
+        let effects = self.kubelet.step(self.now(), inputs);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        self.write_journal();
+        self.write_snapshot();
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start(view, program) => self.start_process(*view, &program),
+            Effect::Terminate(id) => {
+                if let Some(running) = self.processes.get(&id) {
+                    running.terminate.cancel();
+                }
+            }
+            Effect::Kill(id) => {
+                if let Some(running) = self.processes.remove(&id) {
+                    running.abort.abort();
+                }
+                let _ = self.wake.send(Wake::Input(Input::Exited {
+                    container: id,
+                    code: 137,
+                }));
+                self.release();
+            }
+            Effect::Probe {
+                container,
+                kind,
+                probe,
+            } => {
+                let wake = self.wake.clone();
+                let machine = self.machine.clone();
+                let view = self.view(&container);
+                let listening = self.listening();
+                tokio::spawn(async move {
+                    let answer = match view {
+                        Some(view) => answer(&machine, &view, &probe, &listening).await,
+                        None => ProbeAnswer::Error("container not found".into()),
+                    };
+                    let _ = wake.send(Wake::Input(Input::Probed {
+                        container,
+                        kind,
+                        answer,
+                    }));
+                });
+            }
+        }
+    }
+
+    fn view(&self, id: &str) -> Option<ContainerSnapshot> {
+        self.kubelet.container(id).cloned()
+    }
+
+    fn start_process(&mut self, view: ContainerSnapshot, program: &str) {
+        let node = Confined::new(&self.machine.node_root);
+        let log = ContainerLog::create(node.clone(), &view.log_path);
+        let output: Arc<dyn Output> = Arc::new(log.unwrap_or_else(|_| ContainerLog::discard(node)));
+        let terminate = CancellationToken::new();
+        let process = Process {
+            rootfs: Arc::new(view.rootfs(&self.machine.node_root, &self.machine.state_dir)),
+            output: output.clone(),
+            terminate: terminate.clone(),
+            pid: view.pid,
+            argv: view.argv,
+        };
+        let wake = self.wake.clone();
+        let id = view.id.clone();
+        let program = self.programs.get(program);
+        let ends = terminate.clone();
+        let task = tokio::spawn(async move {
+            let code = match program {
+                Some(program) => {
+                    let run = AssertUnwindSafe(async move { program.run(process).await });
+                    run.catch_unwind().await.unwrap_or_else(|panic| {
+                        let text = panic
+                            .downcast_ref::<String>()
+                            .cloned()
+                            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+                        output.stderr(&format!("panic: {}", text.unwrap_or_default()));
+                        2
+                    })
+                }
+                // Images the node only pretends to have: the process idles until SIGTERM.
+                None => {
+                    ends.cancelled().await;
+                    0
+                }
+            };
+            let _ = wake.send(Wake::Input(Input::Exited {
+                container: id,
+                code,
+            }));
+        });
+        let running = Running {
+            terminate,
+            abort: task.abort_handle(),
+        };
+        self.processes.insert(view.id, running);
+    }
+
+    /// What a killed program cannot put right itself: nobody may find it still up.
+    fn release(&self) {
+        if self.kubelet.running("kube-apiserver").is_none() {
+            self.machine
+                .api
+                .send_if_modified(|api| api.take().is_some());
+        }
+        if self.kubelet.running("etcd").is_none() {
+            self.machine
+                .etcd_up
+                .send_if_modified(|up| std::mem::replace(up, false));
+        }
+    }
+
+    /// Ports that programs of the node listen on, by their command lines.
+    fn listening(&self) -> Vec<(u16, &'static str)> {
+        let mut ports = Vec::new();
+        for (program, flag, default) in [
+            ("kube-apiserver", "--secure-port", 6443),
+            ("kube-controller-manager", "--secure-port", 10257),
+            ("kube-scheduler", "--secure-port", 10259),
+            ("etcd", "--listen-metrics-urls", 2379),
+        ] {
+            let Some(view) = self.kubelet.running(program) else {
+                continue;
+            };
+            let value = view.argv.iter().rev().find_map(|arg| {
+                let (name, value) = arg.split_once('=')?;
+                (name == flag).then(|| value.rsplit(':').next().unwrap_or(value))
+            });
+            let port = value.and_then(|v| v.parse().ok()).unwrap_or(default);
+            ports.push((port, program));
+        }
+        ports
+    }
+
+    /// Requests that node tools left; each is a file.
+    fn requests(&self) -> Vec<Request> {
+        let dir = Confined::new(&self.machine.state_dir.join(REQUESTS));
+        let mut requests = Vec::new();
+        for name in dir.list("/").unwrap_or_default() {
+            if name.starts_with('.') || !name.ends_with(".json") {
+                continue;
+            }
+            let bytes = dir.read(&format!("/{name}"), 64 << 10);
+            // Taken or unreadable: either way it is done with.
+            let _ = dir.remove_all(&format!("/{name}"));
+            if let Ok(bytes) = bytes {
+                requests.extend(serde_json::from_slice::<Request>(&bytes).ok());
+            }
+        }
+        requests
+    }
+
+    /// Watches the manifests directory that is there now; whether that is another one than before.
+    fn watch(&mut self) -> bool {
+        let node = Confined::new(&self.machine.node_root);
+        let inode = node
+            .metadata(MANIFESTS)
+            .ok()
+            .filter(std::fs::Metadata::is_dir)
+            .map(|m| {
+                use std::os::unix::fs::MetadataExt;
+                m.ino()
+            });
+        if inode == self.watched {
+            return false;
+        }
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        let path = manifests_on_host(&self.machine.node_root);
+        let _ = watcher.unwatch(&path);
+        self.watched = None;
+        if inode.is_some() && watcher.watch(&path, RecursiveMode::NonRecursive).is_ok() {
+            self.watched = inode;
+        }
+        true
+    }
+
+    fn write_journal(&mut self) {
+        self.unwritten.extend(self.kubelet.take_journal());
+        if self.unwritten.is_empty() {
+            return;
+        }
+        // While the disk is full only the latest lines are kept.
+        let excess = self.unwritten.len().saturating_sub(5000);
+        self.unwritten.drain(..excess);
+        let dir = Confined::new(&self.machine.state_dir);
+        let mut text = self.unwritten.join("\n");
+        text.push('\n');
+        let write = || -> std::io::Result<()> {
+            dir.create_dir_all("/journal", 0o755)?;
+            let mut file = dir.append("/journal/kubelet.log", 0o644)?;
+            if file.metadata()?.len() > JOURNAL_BYTES {
+                dir.rename("/journal/kubelet.log", "/journal/kubelet.log.1")?;
+                file = dir.append("/journal/kubelet.log", 0o644)?;
+            }
+            file.write_all(text.as_bytes())
+        };
+        if write().is_ok() {
+            self.unwritten.clear();
+        }
+    }
+
+    fn write_snapshot(&mut self) {
+        let snapshot = self.kubelet.snapshot();
+        let same = self
+            .written
+            .as_ref()
+            .is_some_and(|written| equal(written, &snapshot));
+        if same {
+            self.latest.clone_from(&self.written);
+            return;
+        }
+        self.latest = Some(snapshot.clone());
+        if snapshot.store(&self.machine.state_dir).is_ok() {
+            self.written = Some(snapshot);
+        }
+    }
+}
+
+/// Whether two snapshots say the same, their own number and time aside.
+fn equal(a: &NodeSnapshot, b: &NodeSnapshot) -> bool {
+    let mut b = b.clone();
+    b.sequence = a.sequence;
+    b.time = a.time;
+    *a == b
+}
+
+fn manifests_on_host(node_root: &Path) -> PathBuf {
+    // A manifests directory behind links is watched where it really is, within the node root.
+    let real = Confined::new(node_root).canonical(MANIFESTS);
+    node_root.join(real.as_deref().unwrap_or(MANIFESTS).trim_start_matches('/'))
+}
+
+fn watcher(machine: &Machine, wake: UnboundedSender<Wake>) -> Option<notify::RecommendedWatcher> {
+    let requests = machine.state_dir.join(REQUESTS);
+    let requests_path = requests.clone();
+    let root = machine.node_root.clone();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Ok(event) = event else {
+            let _ = wake.send(Wake::Watch);
+            return;
+        };
+        if event.need_rescan() {
+            let _ = wake.send(Wake::Watch);
+            return;
+        }
+        let removed = match event.kind {
+            EventKind::Create(_) => false,
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => true,
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,
+            EventKind::Modify(_) => false,
+            EventKind::Access(_) | EventKind::Any | EventKind::Other => return,
+        };
+        for path in &event.paths {
+            if path.parent() == Some(requests_path.as_path()) {
+                let _ = wake.send(Wake::Requests);
+            } else if *path == manifests_on_host(&root)
+                || (removed && !path.exists() && path.ends_with("manifests"))
+            {
+                let _ = wake.send(Wake::Watch);
+            } else if let Some(name) = path.file_name().and_then(|n| n.to_str()) {
+                let name = name.to_owned();
+                let _ = wake.send(Wake::Input(Input::File { name, removed }));
+            }
+        }
+    })
+    .ok()?;
+    let _ = watcher.watch(&requests, RecursiveMode::NonRecursive);
+    Some(watcher)
+}
+
+/// Makes a probe.
+async fn answer(
+    machine: &Machine,
+    view: &ContainerSnapshot,
+    probe: &Probe,
+    listening: &[(u16, &'static str)],
+) -> ProbeAnswer {
+    let number = |port: &str| -> Result<u16, ProbeAnswer> {
+        if let Ok(port) = port.parse() {
+            return Ok(port);
+        }
+        let named = view.named_port(port);
+        named.ok_or_else(|| {
+            ProbeAnswer::Error(format!("strconv.Atoi: parsing {port:?}: invalid syntax"))
+        })
+    };
+    let address = |host: &str| {
+        if host.is_empty() {
+            machine.node_ip.clone()
+        } else {
+            host.to_owned()
+        }
+    };
+    match &probe.action {
+        ProbeAction::Exec(_) => ProbeAnswer::Success,
+        ProbeAction::Grpc(_) => ProbeAnswer::Success,
+        ProbeAction::Tcp { host, port } => match number(port) {
+            Err(answer) => answer,
+            Ok(port) if listening.iter().any(|(p, _)| *p == port) => ProbeAnswer::Success,
+            Ok(port) => ProbeAnswer::Failure(refused(&address(host), port)),
+        },
+        ProbeAction::Http {
+            host,
+            port,
+            path,
+            scheme,
+        } => {
+            let port = match number(port) {
+                Err(answer) => return answer,
+                Ok(port) => port,
+            };
+            let host = address(host);
+            let url = format!("{}://{host}:{port}{path}", scheme.to_lowercase());
+            let refused = || ProbeAnswer::Failure(format!("Get {url:?}: {}", refused(&host, port)));
+            match listening.iter().find(|(p, _)| *p == port) {
+                None if base_name(view.argv.first().map_or("", String::as_str))
+                    .starts_with("kube-") =>
+                {
+                    refused()
+                }
+                // A program the node only pretends to run is well.
+                None if listening.iter().all(|(_, name)| !view.image.contains(name)) => {
+                    ProbeAnswer::Success
+                }
+                None => refused(),
+                Some((_, "kube-apiserver")) => {
+                    if scheme == "HTTP" {
+                        return ProbeAnswer::Failure(
+                            "HTTP probe failed with statuscode: 400".into(),
+                        );
+                    }
+                    let timeout = Duration::from_secs(probe.timeout.max(1));
+                    let request = ask(machine, view, path);
+                    match tokio::time::timeout(timeout, request).await {
+                        Err(_) => ProbeAnswer::Failure(format!(
+                            "Get {url:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+                        )),
+                        Ok(None) => refused(),
+                        Ok(Some(code)) if (200..400).contains(&code) => ProbeAnswer::Success,
+                        Ok(Some(code)) => ProbeAnswer::Failure(format!(
+                            "HTTP probe failed with statuscode: {code}"
+                        )),
+                    }
+                }
+                Some(_) => ProbeAnswer::Success,
+            }
+        }
+    }
+}
+
+fn refused(host: &str, port: u16) -> String {
+    format!("dial tcp {host}:{port}: connect: connection refused")
+}
+
+/// An anonymous GET at the API server; its status code, `None` when it does not serve.
+async fn ask(machine: &Machine, view: &ContainerSnapshot, path: &str) -> Option<u16> {
+    let api = machine.api.borrow().clone()?;
+    if view.argv.iter().any(|arg| arg == "--anonymous-auth=false") {
+        return Some(401);
+    }
+    let user = crate::node::embedded::apiserver::request::UserInfo {
+        username: "system:anonymous".into(),
+        groups: vec!["system:unauthenticated".into()],
+        ..Default::default()
+    };
+    let response: ApiResponse = api
+        .call(LocalRequest {
+            user,
+            user_agent: "kube-probe/1.36".into(),
+            source_ip: machine.node_ip.clone(),
+            method: http::Method::GET,
+            path_and_query: path.to_owned(),
+            content_type: String::new(),
+            body: None,
+        })
+        .await;
+    Some(response.code)
+}
+
+impl Kubelet {
+    /// The next time something is due, the end of a start included.
+    fn next_deadline(&self) -> Option<Duration> {
+        [self.deadline(), self.busy_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn container(&self, id: &str) -> Option<&ContainerSnapshot> {
+        self.records.iter().map(|r| &r.view).find(|v| v.id == id)
+    }
+
+    /// The running container of a program.
+    fn running(&self, program: &str) -> Option<&ContainerSnapshot> {
+        self.records.iter().map(|r| &r.view).find(|v| {
+            v.state == ContainerState::Running
+                && v.argv
+                    .first()
+                    .is_some_and(|first| base_name(first) == program)
+        })
+    }
+}

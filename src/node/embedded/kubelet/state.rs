@@ -1,0 +1,867 @@
+//! The kubelet and the container runtime as a state machine: inputs and the time go in, effects
+//! come out. It reads and writes files of the node root itself; processes, probes, timers and the
+//! file watcher are the edge's ([`super::run`]) or, in tests, a fake clock's.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::admission;
+use super::backoff::BackOffs;
+use super::journal::{Journal, Moment};
+use super::probe::{ProbeAnswer, ProbeKind, Probes, Verdict};
+use super::source::{FileSource, Found};
+use super::volume;
+use crate::manifest::{Probe, StaticPod};
+use crate::node::embedded::confine::Confined;
+use crate::node::embedded::pace::Pace;
+use crate::node::embedded::snapshot::{
+    ContainerSnapshot, ContainerState, NodeSnapshot, PodEvent, Sandbox, manifests_hash,
+};
+
+/// Time between scans of the manifests directory (`fileCheckFrequency`).
+const SCAN: Duration = Duration::from_secs(20);
+/// Least time until a pod that waits for another one is looked at again; at most half more.
+const WORKER_RETRY: Duration = Duration::from_secs(10);
+/// Pod events kept.
+const EVENTS: usize = 200;
+
+/// What the kubelet is told.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A file of the manifests directory was written, or removed.
+    File {
+        /// Its name.
+        name: String,
+        /// Whether it is gone.
+        removed: bool,
+    },
+    /// The watch of the manifests directory was lost or overflowed: scan now.
+    Rescan,
+    /// A process ended.
+    Exited {
+        /// Its container.
+        container: String,
+        /// Its exit code.
+        code: i32,
+    },
+    /// A probe was answered.
+    Probed {
+        /// Its container.
+        container: String,
+        /// Which probe.
+        kind: ProbeKind,
+        /// The answer.
+        answer: ProbeAnswer,
+    },
+    /// Somebody on the node asks for something (crictl, systemctl).
+    Request(Request),
+    /// The node shuts down: every container is asked to end.
+    Shutdown,
+}
+
+/// What node tools ask for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// `systemctl restart kubelet`.
+    RestartKubelet,
+    /// `systemctl stop kubelet`: containers keep running.
+    StopKubelet,
+    /// `systemctl start kubelet`.
+    StartKubelet,
+    /// `crictl stop ID`.
+    StopContainer(String),
+    /// `crictl rm ID` of a container that ended (with `-f` of any).
+    RemoveContainer(String),
+    /// `crictl stopp ID`.
+    StopSandbox(String),
+    /// `crictl rmp -f ID`.
+    RemoveSandbox(String),
+}
+
+/// What must be done outside.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Start the process of this container.
+    Start(Box<ContainerSnapshot>, String),
+    /// Send SIGTERM.
+    Terminate(String),
+    /// Send SIGKILL.
+    Kill(String),
+    /// Probe a container; the answer is an input.
+    Probe {
+        /// Its container.
+        container: String,
+        /// Which probe.
+        kind: ProbeKind,
+        /// What to ask.
+        probe: Probe,
+    },
+}
+
+/// What the node is, to its kubelet.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Name of the node.
+    pub node_name: String,
+    /// Address of the node.
+    pub node_ip: String,
+    /// Pace of everything that waits.
+    pub pace: Pace,
+    /// Host directory that is the node's `/`.
+    pub node_root: PathBuf,
+    /// Host directory of the simulation's state.
+    pub state_dir: PathBuf,
+    /// Executables the control-plane images contain.
+    pub programs: Vec<String>,
+    /// Seed of jitter and ids.
+    pub seed: u64,
+}
+
+/// Where a pod is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Phase {
+    /// Waits for another pod of the same name to end.
+    Queued { retry: Duration },
+    /// Rejected at admission, for good.
+    Rejected { reason: String, message: String },
+    /// Being run.
+    Active { since: Duration },
+    /// Being ended.
+    Terminating,
+    /// Ended; removed from everything at `gone`.
+    Terminated { gone: Duration },
+}
+
+/// What happens next to a container of an active pod.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// Waits for volumes and sandbox.
+    Idle,
+    /// Its image is pulled, in vain.
+    Pulling { until: Duration, text: String },
+    /// Waits until the image is pulled again.
+    PullBackOff {
+        retry: Duration,
+        delay: Duration,
+        shown: Duration,
+        text: String,
+    },
+    /// The image name is no image name, or the image may not be pulled.
+    Hopeless { reason: &'static str, text: String },
+    /// Will be made.
+    Create { at: Duration },
+    /// Was made, will be started.
+    Start { id: String, at: Duration },
+    /// Could not be made; will be tried again.
+    CreateFailed {
+        retry: Duration,
+        reason: &'static str,
+        text: String,
+    },
+    /// Runs.
+    Running { id: String },
+    /// Ended; the kubelet notices at `noticed`.
+    Exited { noticed: Duration },
+    /// Waits in crash back-off.
+    BackOff {
+        until: Duration,
+        shown: Duration,
+        text: String,
+    },
+    /// Ended and stays so (`restartPolicy`).
+    Done,
+}
+
+/// A container of a pod as the kubelet sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub name: String,
+    pub step: Step,
+}
+
+/// A volume on its way.
+#[derive(Debug, Clone)]
+pub(super) struct VolumeWork {
+    pub name: String,
+    pub ready: bool,
+    pub retry: Duration,
+    pub delay: Duration,
+}
+
+/// A pod of the kubelet.
+#[derive(Debug, Clone)]
+pub(super) struct Pod {
+    pub spec: Arc<StaticPod>,
+    pub path: String,
+    pub phase: Phase,
+    pub start_time: Option<Timestamp>,
+    pub volumes: Vec<VolumeWork>,
+    pub volumes_reported: bool,
+    pub sandbox: Option<Sandbox>,
+    pub sandboxes: u32,
+    pub work: Vec<Work>,
+    /// Comes back under the same UID once it has ended.
+    pub again: Option<Found>,
+    /// When each condition last changed, and to what.
+    pub conditions: BTreeMap<&'static str, (bool, Timestamp)>,
+    pub fingerprint: u64,
+    pub look_again: Duration,
+}
+
+/// A container of the runtime.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub view: ContainerSnapshot,
+    pub probes: Probes,
+    /// Time its process ended, on the node's clock.
+    pub finished_at: Duration,
+    /// When SIGKILL follows the SIGTERM.
+    pub kill_at: Option<Duration>,
+    /// When the kernel kills it for its memory.
+    pub oom_at: Option<Duration>,
+    pub killed: Option<&'static str>,
+}
+
+/// The kubelet and the runtime of a node.
+pub struct Kubelet {
+    pub(super) setting: Setting,
+    pub(super) node: Confined,
+    pub(super) now: Moment,
+    pub(super) booted: Timestamp,
+    pub(super) journal: Journal,
+    pub(super) source: FileSource,
+    pub(super) pods: Vec<Pod>,
+    pub(super) records: Vec<Record>,
+    pub(super) backoffs: BackOffs,
+    pub(super) events: VecDeque<PodEvent>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) next_scan: Duration,
+    pub(super) scan_pending: bool,
+    pub(super) acted_on: String,
+    pub(super) active: bool,
+    pub(super) shutting_down: bool,
+    pub(super) pid: u32,
+    pub(super) next_pid: u32,
+    pub(super) kubelet_started: Timestamp,
+    pub(super) sequence: u64,
+    pub(super) dice: u64,
+    /// Exited containers of an earlier boot, by pod UID: their restart counts go on.
+    pub(super) remembered: HashMap<String, Vec<Record>>,
+}
+
+impl Kubelet {
+    /// A kubelet of a node that just came up; `before` is the snapshot of the last boot, if any.
+    #[must_use]
+    pub fn new(setting: Setting, now: Moment, before: Option<NodeSnapshot>) -> Self {
+        let pid = 812;
+        let mut kubelet = Self {
+            node: Confined::new(&setting.node_root),
+            now,
+            booted: now.wall,
+            journal: Journal::new(&setting.node_name, pid, now),
+            source: FileSource::default(),
+            pods: Vec::new(),
+            records: Vec::new(),
+            backoffs: BackOffs::default(),
+            events: VecDeque::new(),
+            effects: Vec::new(),
+            next_scan: now.at,
+            scan_pending: false,
+            acted_on: String::new(),
+            active: true,
+            shutting_down: false,
+            pid,
+            next_pid: 1204,
+            kubelet_started: now.wall,
+            sequence: 0,
+            dice: setting.seed | 1,
+            remembered: HashMap::new(),
+            setting,
+        };
+        if let Some(before) = before {
+            kubelet.remember(before);
+        }
+        kubelet.announce();
+        kubelet.scan();
+        kubelet.settle();
+        kubelet
+    }
+
+    /// What an earlier boot left: its containers all ended with the node.
+    fn remember(&mut self, before: NodeSnapshot) {
+        self.events = before.events.into();
+        self.sequence = before.sequence;
+        for mut view in before.containers {
+            if view.state != ContainerState::Exited {
+                view.state = ContainerState::Exited;
+                view.finished = Some(before.time);
+                view.exit_code = Some(255);
+                view.reason = Some("Unknown".into());
+                view.ready = false;
+            }
+            let record = Record {
+                probes: Probes::default(),
+                finished_at: Duration::ZERO,
+                kill_at: None,
+                oom_at: None,
+                killed: None,
+                view,
+            };
+            let uid = record.view.pod_uid.clone();
+            self.remembered.entry(uid).or_default().push(record);
+        }
+    }
+
+    fn announce(&mut self) {
+        self.journal
+            .systemd("Started kubelet.service - kubelet: The Kubernetes Node Agent.");
+        let version = crate::node::embedded::runtime::image::KUBERNETES;
+        self.journal.info(
+            "server.go:525",
+            "Kubelet version",
+            &[("kubeletVersion", version)],
+        );
+        self.journal.info(
+            "server.go:527",
+            "Golang settings",
+            &[("GOGC", ""), ("GOMAXPROCS", ""), ("GOTRACEBACK", "")],
+        );
+        let path = [("path", crate::node::embedded::snapshot::MANIFESTS)];
+        self.journal
+            .info("kubelet.go:430", "Adding static pod path", &path);
+        self.journal.info("server.go:1250", "Started kubelet", &[]);
+    }
+
+    /// Takes inputs in and does everything that is due; gives the effects to carry out.
+    pub fn step(&mut self, now: Moment, inputs: Vec<Input>) -> Vec<Effect> {
+        self.now = now;
+        self.journal.set_time(now);
+        let touched = inputs
+            .iter()
+            .any(|i| matches!(i, Input::File { .. } | Input::Rescan));
+        if touched && self.active {
+            // Taken before the files are read: a change in between gives another event.
+            self.acted_on = manifests_hash(&self.node);
+        }
+        for input in inputs {
+            self.take(input);
+        }
+        if self.active && !self.shutting_down && self.next_scan <= now.at {
+            self.acted_on = manifests_hash(&self.node);
+            self.scan();
+        }
+        self.settle();
+        std::mem::take(&mut self.effects)
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::File { name, removed } => {
+                if self.active && !self.shutting_down {
+                    let (node, node_name) = (&self.node, &self.setting.node_name);
+                    let set = self
+                        .source
+                        .event(node, node_name, &name, removed, &mut self.journal);
+                    if let Some(set) = set {
+                        self.reconcile(set);
+                    }
+                    self.scan_pending = self.source.unsettled;
+                    self.hasten_scan();
+                }
+            }
+            Input::Rescan => self.next_scan = self.now.at,
+            Input::Exited { container, code } => self.exited(&container, code),
+            Input::Probed {
+                container,
+                kind,
+                answer,
+            } => self.probed(&container, kind, answer),
+            Input::Request(request) => self.requested(request),
+            Input::Shutdown => {
+                self.shutting_down = true;
+                let running: Vec<String> = self
+                    .records
+                    .iter()
+                    .filter(|r| r.view.state == ContainerState::Running)
+                    .map(|r| r.view.id.clone())
+                    .collect();
+                for id in running {
+                    self.terminate(&id, Duration::from_secs(30));
+                }
+            }
+        }
+    }
+
+    /// In fast pace the scan that confirms (or undoes) a change follows it closely; otherwise
+    /// scans keep their real period, so that an unchanged fault does not flood the journal.
+    fn hasten_scan(&mut self) {
+        if self.setting.pace == Pace::Fast {
+            self.next_scan = self.next_scan.min(self.now.at + self.scaled(SCAN));
+        }
+    }
+
+    fn scan(&mut self) {
+        if self.acted_on.is_empty() {
+            self.acted_on = manifests_hash(&self.node);
+        }
+        let set = self
+            .source
+            .scan(&self.node, &self.setting.node_name, &mut self.journal);
+        if let Some(set) = set {
+            self.reconcile(set);
+        }
+        self.scan_pending = false;
+        self.next_scan = self.now.at + SCAN;
+    }
+
+    /// The set of pods the source has now: what is gone is removed first, then the new is added.
+    fn reconcile(&mut self, set: Vec<Found>) {
+        for index in 0..self.pods.len() {
+            let Some(pod) = self.pods.get_mut(index) else {
+                continue;
+            };
+            let wanted = set.iter().find(|f| f.pod.uid == pod.spec.uid);
+            match (&pod.phase, wanted) {
+                (Phase::Terminating, None) => pod.again = None,
+                (Phase::Terminating, Some(found)) => pod.again = Some(found.clone()),
+                (Phase::Terminated { .. }, _) | (_, Some(_)) => {}
+                (_, None) => self.remove(index),
+            }
+        }
+        for found in set {
+            let known = self.pods.iter().any(|pod| {
+                pod.spec.uid == found.pod.uid && !matches!(pod.phase, Phase::Terminated { .. })
+            });
+            if !known {
+                self.add(found);
+            }
+        }
+    }
+
+    /// SyncLoop REMOVE: the containers get SIGTERM at once.
+    fn remove(&mut self, index: usize) {
+        let Some(pod) = self.pods.get_mut(index) else {
+            return;
+        };
+        pod.phase = Phase::Terminating;
+        let uid = pod.spec.uid.clone();
+        let grace = Duration::from_secs(pod.spec.grace_seconds);
+        let running: Vec<(String, String)> = self
+            .records
+            .iter()
+            .filter(|r| r.view.pod_uid == uid && r.view.state == ContainerState::Running)
+            .map(|r| (r.view.id.clone(), r.view.name.clone()))
+            .collect();
+        for (id, name) in running {
+            let text = format!("Stopping container {name}");
+            self.event(&uid, Some(&name), "Normal", "Killing", &text);
+            self.terminate(&id, grace);
+        }
+    }
+
+    /// SyncLoop ADD.
+    pub(super) fn add(&mut self, found: Found) {
+        let spec = found.pod;
+        // The same pod once more (its file was moved away and back): its dead containers count.
+        self.pods.retain(|pod| pod.spec.uid != spec.uid);
+        let others = self
+            .pods
+            .iter()
+            .filter(|p| matches!(p.phase, Phase::Queued { .. } | Phase::Active { .. }))
+            .map(|p| &*p.spec);
+        let rejection = admission::check(&spec, others);
+        let before_it = self.pods.iter().any(|p| {
+            p.spec.full_name() == spec.full_name()
+                && matches!(p.phase, Phase::Active { .. } | Phase::Terminating)
+        });
+        let now = self.now.at;
+        let phase = if let Some(rejection) = &rejection {
+            Phase::Rejected {
+                reason: rejection.reason.to_owned(),
+                message: rejection.message.clone(),
+            }
+        } else if before_it {
+            let retry = now + self.jittered(WORKER_RETRY);
+            Phase::Queued { retry }
+        } else {
+            Phase::Active { since: now }
+        };
+        let volumes_at = now + self.scaled(Duration::from_millis(100));
+        let pod = Pod {
+            path: found.path,
+            start_time: None,
+            volumes: spec
+                .volumes
+                .iter()
+                .map(|v| VolumeWork {
+                    name: v.name.clone(),
+                    ready: false,
+                    retry: volumes_at,
+                    delay: Duration::ZERO,
+                })
+                .collect(),
+            volumes_reported: false,
+            sandbox: None,
+            sandboxes: 0,
+            work: spec
+                .containers
+                .iter()
+                .map(|c| Work {
+                    name: c.name.clone(),
+                    step: Step::Idle,
+                })
+                .collect(),
+            again: None,
+            conditions: BTreeMap::new(),
+            fingerprint: 0,
+            look_again: Duration::ZERO,
+            phase,
+            spec: spec.clone(),
+        };
+        self.pods.push(pod);
+        if let Some(remembered) = self.remembered.remove(&spec.uid) {
+            self.records.extend(remembered);
+        }
+        if let Some(rejection) = rejection {
+            let text = rejection
+                .message
+                .trim_start_matches("Pod was rejected: ")
+                .to_owned();
+            self.event(&spec.uid, None, "Warning", rejection.reason, &text);
+        }
+    }
+
+    /// Sends SIGTERM; SIGKILL follows after the grace period.
+    pub(super) fn terminate(&mut self, id: &str, grace: Duration) {
+        let kill_at = self.now.at + self.scaled(grace);
+        if let Some(record) = self.records.iter_mut().find(|r| r.view.id == id)
+            && record.view.state == ContainerState::Running
+        {
+            record.view.ready = false;
+            record.kill_at = Some(record.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+            self.effects.push(Effect::Terminate(id.to_owned()));
+        }
+    }
+
+    fn exited(&mut self, id: &str, code: i32) {
+        let now = self.now;
+        let Some(record) = self.records.iter_mut().find(|r| r.view.id == id) else {
+            return;
+        };
+        if record.view.state == ContainerState::Exited {
+            return;
+        }
+        let killed = record.killed;
+        let code = if killed.is_some() { 137 } else { code };
+        record.view.state = ContainerState::Exited;
+        record.view.ready = false;
+        record.view.finished = Some(now.wall);
+        record.view.exit_code = Some(code);
+        let reason = match killed {
+            Some("OOMKilled") => "OOMKilled",
+            _ if code == 0 => "Completed",
+            _ => "Error",
+        };
+        record.view.reason = Some(reason.to_owned());
+        record.finished_at = now.at;
+        record.kill_at = None;
+        record.oom_at = None;
+        let uid = record.view.pod_uid.clone();
+        let noticed = now.at + self.scaled(Duration::from_millis(300)) + self.dice_up_to(700);
+        for pod in self.pods.iter_mut().filter(|p| p.spec.uid == uid) {
+            for work in &mut pod.work {
+                if matches!(&work.step, Step::Running { id: running } if running == id) {
+                    work.step = Step::Exited { noticed };
+                }
+            }
+        }
+    }
+
+    fn probed(&mut self, id: &str, kind: ProbeKind, answer: ProbeAnswer) {
+        let (now, pace) = (self.now.at, self.setting.pace);
+        let Some(record) = self.records.iter_mut().find(|r| r.view.id == id) else {
+            return;
+        };
+        let ok = match &answer {
+            ProbeAnswer::Success => Some(true),
+            ProbeAnswer::Failure(_) => Some(false),
+            ProbeAnswer::Error(_) => None,
+        };
+        let verdict = record.probes.answer(kind, ok, now, pace);
+        if record.view.state != ContainerState::Running {
+            return;
+        }
+        record.view.ready = record.probes.ready() && record.kill_at.is_none();
+        let (uid, name) = (record.view.pod_uid.clone(), record.view.name.clone());
+        let terminating = record.kill_at.is_some();
+        match &answer {
+            ProbeAnswer::Success => {}
+            ProbeAnswer::Failure(text) => {
+                let text = format!("{} probe failed: {text}", kind.title());
+                self.event(&uid, Some(&name), "Warning", "Unhealthy", &text);
+            }
+            ProbeAnswer::Error(text) => {
+                let title = kind.title();
+                let text = format!("{title} probe errored and resulted in unknown state: {text}");
+                self.event(&uid, Some(&name), "Warning", "ProbeWarning", &text);
+            }
+        }
+        if verdict == Verdict::Restart && !terminating {
+            let text = format!(
+                "Container {name} failed {} probe, will be restarted",
+                kind.word()
+            );
+            self.event(&uid, Some(&name), "Normal", "Killing", &text);
+            let pod = self.pods.iter().find(|p| p.spec.uid == uid);
+            let grace = Duration::from_secs(pod.map_or(30, |p| p.spec.grace_seconds));
+            self.terminate(id, grace);
+        }
+    }
+
+    fn requested(&mut self, request: Request) {
+        match request {
+            Request::RestartKubelet => {
+                if self.active {
+                    self.stop_kubelet();
+                }
+                self.start_kubelet();
+            }
+            Request::StopKubelet if self.active => self.stop_kubelet(),
+            Request::StartKubelet if !self.active => self.start_kubelet(),
+            Request::StopKubelet | Request::StartKubelet => {}
+            Request::StopContainer(id) => self.terminate(&id, Duration::from_secs(10)),
+            Request::RemoveContainer(id) => {
+                let running = |r: &&Record| r.view.state == ContainerState::Running;
+                if self
+                    .records
+                    .iter()
+                    .filter(|r| r.view.id == id)
+                    .any(|r| running(&r))
+                {
+                    self.terminate(&id, Duration::ZERO);
+                } else {
+                    self.discard(&id);
+                }
+            }
+            Request::StopSandbox(id) | Request::RemoveSandbox(id) => {
+                let mut running = Vec::new();
+                for pod in &mut self.pods {
+                    let Some(sandbox) = pod.sandbox.as_mut().filter(|s| s.id == id) else {
+                        continue;
+                    };
+                    sandbox.ready = false;
+                    let uid = &pod.spec.uid;
+                    let of_pod = self.records.iter().filter(|r| r.view.pod_uid == *uid);
+                    running.extend(of_pod.map(|r| r.view.id.clone()));
+                }
+                for id in running {
+                    self.terminate(&id, Duration::from_secs(10));
+                }
+            }
+        }
+    }
+
+    fn stop_kubelet(&mut self) {
+        self.active = false;
+        self.journal
+            .systemd("Stopping kubelet.service - kubelet: The Kubernetes Node Agent...");
+        self.journal
+            .systemd("kubelet.service: Deactivated successfully.");
+        self.journal
+            .systemd("Stopped kubelet.service - kubelet: The Kubernetes Node Agent.");
+    }
+
+    fn start_kubelet(&mut self) {
+        self.active = true;
+        self.pid = self.take_pid();
+        self.journal.set_pid(self.pid);
+        self.kubelet_started = self.now.wall;
+        self.backoffs.clear();
+        self.source = FileSource::default();
+        self.announce();
+        // A new kubelet knows nothing of back-offs: what waits is tried at once.
+        let now = self.now.at;
+        for pod in &mut self.pods {
+            for work in &mut pod.work {
+                match &mut work.step {
+                    Step::BackOff { until, .. } => *until = now,
+                    Step::PullBackOff { retry, .. } => *retry = now,
+                    _ => {}
+                }
+            }
+            for volume in pod.volumes.iter_mut().filter(|v| !v.ready) {
+                volume.retry = now;
+                volume.delay = Duration::ZERO;
+            }
+        }
+        self.acted_on = manifests_hash(&self.node);
+        self.scan();
+    }
+
+    /// The next time something is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let mut earliest: Option<Duration> = None;
+        let mut consider = |at: Duration| {
+            earliest = Some(earliest.map_or(at, |e| e.min(at)));
+        };
+        for record in &self.records {
+            if record.view.state == ContainerState::Running {
+                record.kill_at.into_iter().for_each(&mut consider);
+                record.oom_at.into_iter().for_each(&mut consider);
+                if self.active && record.kill_at.is_none() {
+                    record.probes.deadline().into_iter().for_each(&mut consider);
+                }
+            }
+        }
+        if self.active && !self.shutting_down {
+            consider(self.next_scan);
+            self.pods
+                .iter()
+                .for_each(|pod| self.pod_deadlines(pod, &mut consider));
+        }
+        earliest
+    }
+
+    /// Journal lines since the last call.
+    pub fn take_journal(&mut self) -> Vec<String> {
+        self.journal.take()
+    }
+
+    /// Whether every process ended (after [`Input::Shutdown`]).
+    #[must_use]
+    pub fn all_ended(&self) -> bool {
+        self.records
+            .iter()
+            .all(|r| r.view.state != ContainerState::Running)
+    }
+
+    pub(super) fn event(
+        &mut self,
+        uid: &str,
+        container: Option<&str>,
+        kind: &str,
+        reason: &str,
+        message: &str,
+    ) {
+        let time = self.now.wall;
+        let same = self.events.iter_mut().rev().find(|e| {
+            e.pod_uid == uid && e.reason == reason && e.message == message && e.kind == kind
+        });
+        if let Some(same) = same {
+            same.count = same.count.saturating_add(1);
+            same.last = time;
+            return;
+        }
+        let Some(pod) = self.pods.iter().find(|p| p.spec.uid == uid) else {
+            return;
+        };
+        if self.events.len() >= EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(PodEvent {
+            first: time,
+            last: time,
+            count: 1,
+            pod_uid: uid.to_owned(),
+            pod_name: pod.spec.name.clone(),
+            pod_namespace: pod.spec.namespace.clone(),
+            container: container.map(str::to_owned),
+            kind: kind.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    /// Forgets a container and everything it left on disk.
+    pub(super) fn discard(&mut self, id: &str) {
+        let Some(position) = self.records.iter().position(|r| r.view.id == id) else {
+            return;
+        };
+        let record = self.records.remove(position);
+        self.journal
+            .info("scope.go:122", "RemoveContainer", &[("containerID", id)]);
+        let view = &record.view;
+        let _ = self.node.remove_all(&view.log_path);
+        let _ = self.node.remove_all(&format!("{}.old", view.log_path));
+        let _ = self.node.remove_all(&log_link(view));
+        Confined::new(&self.setting.state_dir)
+            .remove_all(&format!("/containers/{id}"))
+            .unwrap_or_default();
+    }
+
+    pub(super) fn forget_pod(&mut self, uid: &str) {
+        let gone: Vec<String> = self
+            .records
+            .iter()
+            .filter(|r| r.view.pod_uid == uid)
+            .map(|r| r.view.id.clone())
+            .collect();
+        for id in gone {
+            self.discard(&id);
+        }
+        if let Some(position) = self.pods.iter().position(|p| p.spec.uid == uid) {
+            let pod = self.pods.remove(position);
+            let _ = self.node.remove_all(&log_dir(&pod.spec));
+            volume::clean_up(&self.node, uid);
+            let path = format!("/var/lib/kubelet/pods/{uid}/volumes");
+            self.journal.info(
+                "kubelet_volumes.go:161",
+                "Cleaned up orphaned pod volumes dir",
+                &[("podUID", uid), ("path", &path)],
+            );
+        }
+    }
+
+    pub(super) fn scaled(&self, real: Duration) -> Duration {
+        self.setting.pace.scale(real)
+    }
+
+    /// Between the wait itself and half more, at this pace.
+    pub(super) fn jittered(&mut self, real: Duration) -> Duration {
+        let millis = u64::try_from(real.as_millis() / 2).unwrap_or(0);
+        self.scaled(real) + self.dice_up_to(millis)
+    }
+
+    /// Something up to so many milliseconds of a real node, at this pace.
+    pub(super) fn dice_up_to(&mut self, millis: u64) -> Duration {
+        // xorshift: jitter needs no better dice, and tests need the same ones every time.
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.scaled(Duration::from_millis(self.dice % millis.max(1)))
+    }
+
+    pub(super) fn take_pid(&mut self) -> u32 {
+        self.next_pid = self.next_pid.wrapping_add(37).max(1000);
+        self.next_pid
+    }
+}
+
+/// Directory of a pod's logs on the node.
+pub(super) fn log_dir(pod: &StaticPod) -> String {
+    format!(
+        "/var/log/pods/{}_{}_{}",
+        pod.namespace,
+        pod.name,
+        safe(&pod.uid)
+    )
+}
+
+/// A UID as part of a path: a manifest may set any string as UID.
+fn safe(uid: &str) -> String {
+    uid.replace('/', "_")
+}
+
+/// The link under /var/log/containers.
+pub(super) fn log_link(view: &ContainerSnapshot) -> String {
+    format!(
+        "/var/log/containers/{}_{}_{}-{}.log",
+        view.pod_name, view.pod_namespace, view.name, view.id
+    )
+}

@@ -1,0 +1,298 @@
+//! The kubelet with its real edge: files, watcher, processes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::edge::run;
+use crate::node::embedded::apiserver::api::{ApiResponse, Body};
+use crate::node::embedded::confine::Confined;
+use crate::node::embedded::machine::{LocalApi, LocalRequest, Machine};
+use crate::node::embedded::pace::Pace;
+use crate::node::embedded::process::{Process, Program, Programs, go_error_text};
+use crate::node::embedded::snapshot::NodeSnapshot;
+use crate::node::embedded::store::Store;
+use crate::node::{ApiServerState, ContainerPhase};
+
+const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+const BASE: &str = include_str!("../../../../fixtures/golden/static-pod/baseline.yaml");
+
+struct Healthy;
+
+impl LocalApi for Healthy {
+    fn call(&self, _: LocalRequest) -> Pin<Box<dyn Future<Output = ApiResponse> + Send + '_>> {
+        Box::pin(async {
+            ApiResponse {
+                code: 200,
+                headers: Vec::new(),
+                body: Body::Empty,
+            }
+        })
+    }
+}
+
+/// An API server that only reads its policy.
+struct Server(Arc<Machine>);
+
+impl Program for Server {
+    fn run(&self, process: Process) -> Pin<Box<dyn Future<Output = i32> + Send>> {
+        let machine = self.0.clone();
+        Box::pin(async move {
+            let flag = "--audit-policy-file=";
+            if let Some(path) = process.argv.iter().find_map(|a| a.strip_prefix(flag))
+                && let Err(error) = process.rootfs.read(path, 1 << 20)
+            {
+                process
+                    .output
+                    .stderr(&format!("read {path}: {}", go_error_text(&error)));
+                return 1;
+            }
+            machine.api.send_replace(Some(Arc::new(Healthy)));
+            process.terminate.cancelled().await;
+            machine.api.send_replace(None);
+            0
+        })
+    }
+}
+
+struct Node {
+    _dir: tempfile::TempDir,
+    machine: Arc<Machine>,
+    files: Confined,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Node {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node_root = dir.path().join("root");
+        let state_dir = dir.path().join("state");
+        std::fs::create_dir_all(&node_root).unwrap();
+        std::fs::create_dir_all(&state_dir).unwrap();
+        let files = Confined::new(&node_root);
+        files
+            .write_atomic(MANIFEST, BASE.as_bytes(), 0o600)
+            .unwrap();
+        let machine = Arc::new(Machine {
+            pace: Pace::Fast,
+            node_name: "controlplane".into(),
+            node_ip: "172.18.0.2".into(),
+            api_port: 0,
+            node_root,
+            state_dir,
+            store: Store::in_memory(),
+            etcd_up: watch::Sender::new(false),
+            api: watch::Sender::new(None),
+        });
+        let shutdown = CancellationToken::new();
+        let programs = Programs::new().with("kube-apiserver", Arc::new(Server(machine.clone())));
+        let task = tokio::spawn(run(machine.clone(), programs, shutdown.clone()));
+        Self {
+            _dir: dir,
+            machine,
+            files,
+            shutdown,
+            task,
+        }
+    }
+
+    fn snapshot(&self) -> Option<NodeSnapshot> {
+        NodeSnapshot::load(&self.machine.state_dir).unwrap()
+    }
+
+    async fn until(&self, what: &str, wanted: impl Fn(&ApiServerState) -> bool) -> ApiServerState {
+        let mut last = None;
+        for _ in 0..2000 {
+            if let Some(snapshot) = self.snapshot() {
+                let state = snapshot.api_server(&self.machine.node_root, &self.machine.state_dir);
+                if wanted(&state) {
+                    return state;
+                }
+                last = Some(state);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never came: {what}; last {last:#?}\n{}", self.journal());
+    }
+
+    fn journal(&self) -> String {
+        let path = self.machine.state_dir.join("journal/kubelet.log");
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    async fn ready(&self) -> ApiServerState {
+        self.until("ready", |s| s.ready && !s.converging).await
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+fn with_policy(mount: bool) -> String {
+    let mut text = BASE.replace(
+        "    - --advertise-address",
+        "    - --audit-policy-file=/etc/kubernetes/audit-policy.yaml\n    - --advertise-address",
+    );
+    if mount {
+        text = text
+            .replace(
+                "    volumeMounts:\n",
+                "    volumeMounts:\n    - mountPath: /etc/kubernetes/audit-policy.yaml\n      name: audit\n",
+            )
+            .replace(
+                "  volumes:\n",
+                "  volumes:\n  - hostPath:\n      path: /etc/kubernetes/audit-policy.yaml\n      type: File\n    name: audit\n",
+            );
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_replaces_the_container() {
+    let node = Node::start();
+    let first = node.ready().await;
+    assert_eq!(first.state, ContainerPhase::Running);
+    node.files
+        .write_atomic("/etc/kubernetes/audit-policy.yaml", b"x", 0o644)
+        .unwrap();
+    node.files
+        .write_atomic(MANIFEST, with_policy(true).as_bytes(), 0o600)
+        .unwrap();
+    let second = node
+        .until("replaced", |s| s.ready && s.instance != first.instance)
+        .await;
+    assert!(
+        second
+            .argv
+            .iter()
+            .any(|a| a.starts_with("--audit-policy-file"))
+    );
+    let snapshot = node.snapshot().unwrap();
+    let rootfs = snapshot
+        .api_server_rootfs(&node.machine.node_root, &node.machine.state_dir)
+        .unwrap();
+    assert_eq!(
+        rootfs
+            .read("/etc/kubernetes/audit-policy.yaml", 10)
+            .unwrap(),
+        b"x"
+    );
+    let pid = snapshot.api_server_container().unwrap().pid;
+    node.files.set_mode(MANIFEST, 0o644).unwrap();
+    let same = node.ready().await;
+    assert_eq!(same.instance, second.instance);
+    assert_eq!(
+        node.snapshot().unwrap().api_server_container().unwrap().pid,
+        pid
+    );
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_manifest_leaves_nothing_until_it_is_repaired() {
+    let node = Node::start();
+    node.ready().await;
+    node.files
+        .write_atomic(
+            MANIFEST,
+            BASE.replace("  - command", "\t- command").as_bytes(),
+            0o600,
+        )
+        .unwrap();
+    let gone = node
+        .until("gone", |s| {
+            s.state == ContainerPhase::Absent && !s.converging
+        })
+        .await;
+    assert_eq!(gone.reason, None);
+    assert!(node.journal().contains("file.go:187] \"Could not process manifest file\" err=\"/etc/kubernetes/manifests/kube-apiserver.yaml: couldn't parse as pod(yaml: line"));
+    node.files
+        .write_atomic(MANIFEST, BASE.as_bytes(), 0o600)
+        .unwrap();
+    node.ready().await;
+    // The directory itself goes and comes back.
+    node.files.remove_all("/etc/kubernetes/manifests").unwrap();
+    node.until("gone again", |s| s.state == ContainerPhase::Absent)
+        .await;
+    node.files
+        .write_atomic(MANIFEST, BASE.as_bytes(), 0o600)
+        .unwrap();
+    node.ready().await;
+    // A directory in its place.
+    node.files.remove_all(MANIFEST).unwrap();
+    node.files.create_dir_all(MANIFEST, 0o755).unwrap();
+    node.until("no pod", |s| {
+        s.state == ContainerPhase::Absent && !s.converging
+    })
+    .await;
+    assert!(
+        node.journal()
+            .contains("Provided manifest path is a directory")
+    );
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trouble_shows_and_a_repair_on_the_node_ends_it() {
+    let node = Node::start();
+    node.ready().await;
+    node.files
+        .write_atomic(MANIFEST, with_policy(false).as_bytes(), 0o600)
+        .unwrap();
+    let crash = node
+        .until("crash loop", |s| {
+            s.reason.as_deref() == Some("CrashLoopBackOff")
+        })
+        .await;
+    assert_eq!(crash.exit_code, Some(1));
+    assert!(crash.message.unwrap().contains(
+        "restarting failed container=kube-apiserver pod=kube-apiserver-controlplane_kube-system("
+    ));
+    assert_eq!(
+        crash.log_tail,
+        ["read /etc/kubernetes/audit-policy.yaml: no such file or directory"]
+    );
+    node.files
+        .write_atomic(MANIFEST, with_policy(true).as_bytes(), 0o600)
+        .unwrap();
+    let mount = node
+        .until("mount", |s| {
+            s.reason.as_deref() == Some("ContainerCreating") && !s.converging
+        })
+        .await;
+    assert!(mount.message.unwrap().contains("is not a file"));
+    node.files
+        .write_atomic("/etc/kubernetes/audit-policy.yaml", b"x", 0o644)
+        .unwrap();
+    node.ready().await;
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_counts_on() {
+    let node = Node::start();
+    let first = node.ready().await;
+    assert_eq!(first.restarts, 0);
+    node.shutdown.cancel();
+    let Node {
+        _dir,
+        machine,
+        task,
+        ..
+    } = node;
+    task.await.unwrap();
+    let snapshot = NodeSnapshot::load(&machine.state_dir).unwrap().unwrap();
+    assert_eq!(
+        snapshot
+            .api_server(&machine.node_root, &machine.state_dir)
+            .exit_code,
+        Some(0)
+    );
+}

@@ -1,0 +1,120 @@
+//! The images of the node: which are there, and what a pull of another one says.
+
+use sha2::{Digest, Sha256};
+
+/// The Kubernetes version of the node's control plane.
+pub const KUBERNETES: &str = "v1.36.2";
+
+/// Repositories of the control plane, with the tags that exist on the node.
+const CONTROL_PLANE: [(&str, &str); 4] = [
+    ("registry.k8s.io/kube-apiserver", KUBERNETES),
+    ("registry.k8s.io/kube-controller-manager", KUBERNETES),
+    ("registry.k8s.io/kube-scheduler", KUBERNETES),
+    ("registry.k8s.io/kube-proxy", KUBERNETES),
+];
+
+/// What the runtime knows of an image reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// It is a control-plane image with this executable in it.
+    Program(&'static str),
+    /// It is some other image: its program idles.
+    Other,
+    /// A pull fails with this text.
+    Missing(String),
+    /// The reference cannot be parsed.
+    Invalid(String),
+}
+
+/// Looks an image reference up.
+#[must_use]
+pub fn find(reference: &str) -> Image {
+    let (repository, tag) = split(reference);
+    let bad = |c: char| !(c.is_ascii_alphanumeric() || "./-_:@".contains(c));
+    if reference.contains(bad) || repository.chars().any(|c| c.is_ascii_uppercase()) {
+        return Image::Invalid(format!(
+            "Failed to apply default image tag \"{reference}\": couldn't parse image name \"{reference}\": invalid reference format"
+        ));
+    }
+    let not_found = || {
+        let full = format!("{repository}:{tag}");
+        Image::Missing(format!(
+            "rpc error: code = NotFound desc = failed to pull and unpack image \"{full}\": failed to resolve reference \"{full}\": {full}: not found"
+        ))
+    };
+    for (name, present) in CONTROL_PLANE {
+        if repository == name {
+            if tag != present {
+                return not_found();
+            }
+            let program = name.rsplit('/').next().unwrap_or(name);
+            return Image::Program(program);
+        }
+    }
+    if repository == "registry.k8s.io/etcd" {
+        return if tag.starts_with("3.6.") || tag.starts_with("3.7.") {
+            Image::Program("etcd")
+        } else {
+            not_found()
+        };
+    }
+    // A typo in a repository of the registry the node knows about.
+    if repository.starts_with("registry.k8s.io/kube-") {
+        return not_found();
+    }
+    Image::Other
+}
+
+/// Repository and tag (or `latest`).
+fn split(reference: &str) -> (&str, &str) {
+    let without_digest = reference
+        .split_once('@')
+        .map_or(reference, |(name, _)| name);
+    match without_digest.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (without_digest, "latest"),
+    }
+}
+
+/// A stable, made-up digest of an image.
+#[must_use]
+pub fn digest(reference: &str) -> String {
+    let mut out = String::from("sha256:");
+    for byte in Sha256::digest(reference.as_bytes()) {
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
+}
+
+/// Repository of a reference, without tag.
+#[must_use]
+pub fn repository(reference: &str) -> &str {
+    split(reference).0
+}
+
+/// Tag of a reference.
+#[must_use]
+pub fn tag(reference: &str) -> &str {
+    split(reference).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups() {
+        assert_eq!(
+            find("registry.k8s.io/kube-apiserver:v1.36.2"),
+            Image::Program("kube-apiserver")
+        );
+        assert_eq!(find("registry.k8s.io/etcd:3.6.4-0"), Image::Program("etcd"));
+        assert_eq!(find("nginx"), Image::Other);
+        assert_eq!(find("localhost:5000/x"), Image::Other);
+        assert!(
+            matches!(find("registry.k8s.io/kube-apiserver:v1.36.22"), Image::Missing(t) if t.ends_with("v1.36.22: not found"))
+        );
+        assert!(matches!(find("Nginx:1"), Image::Invalid(_)));
+        assert!(matches!(find("nginx 1"), Image::Invalid(_)));
+    }
+}

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ckslab::node::embedded::apiserver::api::{ApiResponse, Body};
 use ckslab::node::embedded::apiserver::catalog;
 use ckslab::node::embedded::apiserver::discovery::Discovery;
+use ckslab::node::embedded::apiserver::openapi;
 use ckslab::node::embedded::apiserver::schema::{self, FieldValidation, protobuf};
 use ckslab::node::embedded::apiserver::state::CustomResource;
 use serde_json::{Value, json};
@@ -517,4 +518,92 @@ fn custom_resources(definition: &Value) -> Vec<CustomResource> {
         });
     }
     out
+}
+
+/// Paths and definitions of the OpenAPI documents against those of the real ones.
+#[test]
+fn openapi_documents_have_the_recorded_paths_and_definitions() {
+    let summaries: Value = serde_json::from_str(&unpacked("openapi-summaries.json.gz")).unwrap();
+    let definition = exchanges("16-crd")
+        .iter()
+        .filter(|e| {
+            e["request"]["target"]
+                .as_str()
+                .unwrap()
+                .starts_with("/apis/apiextensions.k8s.io")
+        })
+        .find_map(|e| serde_json::from_str::<Value>(e["response"]["body"].as_str()?).ok())
+        .unwrap();
+    let custom = custom_resources(&definition);
+    let (mut documents, mut expected_total, mut missing, mut extra) =
+        (0, 0, Vec::new(), Vec::new());
+    for summary in summaries.as_object().unwrap().values() {
+        let target = summary["target"].as_str().unwrap();
+        if summary["content_type"] != "application/json" {
+            continue;
+        }
+        let served: &[CustomResource] = if target.contains("example.com") {
+            &custom
+        } else {
+            &[]
+        };
+        let started = "2026-11-22T15:40:08Z".parse().unwrap();
+        let answer = openapi::answer(served, target, None, &|_| "", started).unwrap();
+        let Body::Bytes { bytes, .. } = &answer.body else {
+            panic!("{target}: {}", answer.code);
+        };
+        let document: Value = serde_json::from_slice(bytes).unwrap();
+        let definitions = if target == "/openapi/v2" {
+            &document["definitions"]
+        } else {
+            &document["components"]["schemas"]
+        };
+        for (what, given) in [("paths", &document["paths"]), ("definitions", definitions)] {
+            let given: Vec<&str> = given
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
+            let expected: Vec<&str> = summary[what]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_str().unwrap())
+                .collect();
+            expected_total += expected.len();
+            missing.extend(
+                expected
+                    .iter()
+                    .filter(|e| !given.contains(e))
+                    .map(|e| format!("{target} {e}")),
+            );
+            extra.extend(
+                given
+                    .iter()
+                    .filter(|g| !expected.contains(g))
+                    .map(|g| format!("{target} {g}")),
+            );
+        }
+        assert_eq!(document["info"], summary["info"], "{target}");
+        // Every reference leads somewhere.
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        for part in text.split("\"$ref\":\"#/").skip(1) {
+            let name = part.split('"').next().unwrap().rsplit('/').next().unwrap();
+            assert!(definitions.get(name).is_some(), "{target}: {name}");
+        }
+        documents += 1;
+        println!(
+            "{target}: {} bytes (real: {})",
+            bytes.len(),
+            summary["bytes"]
+        );
+    }
+    println!(
+        "openapi: {documents} documents, {expected_total} paths and definitions expected, {} missing, {} extra",
+        missing.len(),
+        extra.len()
+    );
+    println!("missing: {missing:#?}\nextra: {extra:#?}");
+    assert!(missing.is_empty() && extra.is_empty());
 }

@@ -5,6 +5,7 @@
 
 mod cursor;
 mod decode;
+mod definitions;
 pub mod protobuf;
 mod quantity;
 mod syntax;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 use super::status::Status;
 
 pub use cursor::{FieldInfo, TypeKind, TypeRef, field, root};
+pub use definitions::{Definition, Definitions, Described, Kind, Property};
 pub use quantity::canonical as canonical_quantity;
 pub use syntax::{check as check_json, quote as go_quote};
 pub use time::{Precision, canonical as canonical_time, write as write_time};

@@ -436,6 +436,17 @@ impl Types {
             .copied()
     }
 
+    /// The struct of this Go name in a group and version, kind or not; `meta.k8s.io` for meta/v1.
+    pub fn named_struct(&self, group: &str, version: &str, name: &str) -> Option<StructId> {
+        let package = self.packages.iter().find(|p| {
+            p.group == group && p.name.rsplit_once('/').is_some_and(|(_, v)| v == version)
+        })?;
+        match self.names.get(&(package.name, name)) {
+            Some(Shape::Struct(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
     pub fn get(&self, id: StructId) -> Option<&Struct> {
         self.structs.get(usize::from(id))
     }

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use super::daemon::Config;
 use crate::node::{ExecOutput, NodeError};
 
+pub mod files;
 pub mod mapped;
 #[cfg(target_os = "linux")]
 pub mod namespace;
@@ -154,31 +155,31 @@ pub fn remember_told(config: &Config) {
 pub fn run(config: &Config, way: &Way, argv: &[String]) -> Result<u8, NodeError> {
     match way {
         Way::Namespace => enter(config, argv),
-        Way::Mapped { .. } => mapped::run(
-            config,
-            argv,
-            &mut io::stdin(),
-            &mut io::stdout(),
-            &mut io::stderr(),
-        ),
+        Way::Mapped { .. } => mapped::run(config, argv),
     }
 }
 
-/// Runs a command and keeps what it writes. Only commands that can be mapped.
+/// Runs a command and keeps what it writes. Only commands that can be mapped: the caller may be any
+/// program that uses this library, and only `ckslab` itself can enter namespaces.
 ///
 /// # Errors
 /// When it cannot be run.
 pub fn capture(config: &Config, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError> {
-    let mut output = ExecOutput::default();
-    let mut input = stdin;
-    output.code = mapped::run(
-        config,
-        argv,
-        &mut input,
-        &mut output.stdout,
-        &mut output.stderr,
-    )?;
-    Ok(output)
+    mapped::capture(config, argv, stdin)
+}
+
+/// Runs one of the node's tools; `None` where `name` is none.
+fn tool(
+    config: &Config,
+    name: &str,
+    arguments: &[String],
+    streams: &mut mapped::Streams<'_>,
+) -> Option<u8> {
+    let _ = (config, arguments, streams);
+    if !TOOLS.contains(&name) {
+        return None;
+    }
+    None
 }
 
 /// Opens a shell with this process's standard streams; gives its exit code.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod der;
 pub mod files;
 pub mod kubeconfig;
 pub mod pki;

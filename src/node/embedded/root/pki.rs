@@ -8,11 +8,14 @@ use std::net::IpAddr;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+    SigningKey,
 };
 use time::{Duration, OffsetDateTime};
+use x509_parser::extensions::ParsedExtension;
 
 use super::Spec;
+use super::der;
 use super::kubeconfig::ClientIdentity;
 
 /// Why no certificate was made.
@@ -50,6 +53,8 @@ pub struct Pki {
 
 const AUTHORITY_YEARS: i64 = 10;
 const LEAF_YEARS: i64 = 1;
+/// For clocks that differ a little.
+const BACKDATED: Duration = Duration::minutes(5);
 
 /// A certificate authority that can sign.
 pub struct Authority {
@@ -96,14 +101,41 @@ impl Authority {
     /// A client certificate and its key.
     ///
     /// # Errors
-    /// When a name cannot stand in a certificate.
+    /// When the authority's own certificate cannot be read.
     pub fn client(&self, user: &str, groups: &[String]) -> Result<ClientIdentity, Error> {
-        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-        let pair = self.issue(&Leaf::client(user, &groups), OffsetDateTime::now_utc())?;
+        let key = key()?;
+        let now = OffsetDateTime::now_utc();
+        let (_, block) = x509_parser::pem::parse_x509_pem(self.certificate.as_bytes())
+            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        let ca = block
+            .parse_x509()
+            .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        let issuer_key = ca
+            .extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0),
+                _ => None,
+            })
+            .unwrap_or_default();
+        let to_be_signed = der::Client {
+            serial: rand::random::<u64>() >> 1,
+            issuer: ca.subject().as_raw(),
+            issuer_key,
+            validity: (
+                &utc_time(now - BACKDATED),
+                &utc_time(now + Duration::days(365 * LEAF_YEARS)),
+            ),
+            user,
+            groups,
+            key: &key.subject_public_key_info(),
+        }
+        .to_be_signed();
+        let signature = self.issuer.key().sign(&to_be_signed)?;
         Ok(ClientIdentity {
             user: user.to_owned(),
-            certificate: pair.0,
-            key: pair.1,
+            certificate: der::pem(&der::certificate(&to_be_signed, &signature)),
+            key: key.serialize_pem(),
         })
     }
 
@@ -158,6 +190,19 @@ impl<'a> Leaf<'a> {
     }
 }
 
+/// The time format of certificates until 2049.
+fn utc_time(time: OffsetDateTime) -> String {
+    format!(
+        "{:02}{:02}{:02}{:02}{:02}{:02}Z",
+        time.year() % 100,
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
 fn key() -> Result<KeyPair, Error> {
     Ok(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)
 }
@@ -176,8 +221,7 @@ fn params(
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
     params.serial_number = Some(SerialNumber::from(rand::random::<u64>() >> 1));
-    // kubeadm backdates by five minutes too, for clocks that differ.
-    params.not_before = now - Duration::minutes(5);
+    params.not_before = now - BACKDATED;
     params.not_after = now + Duration::days(365 * years);
     Ok(params)
 }
@@ -403,9 +447,9 @@ mod tests {
                     "DNSName(kubernetes.default.svc)",
                     "DNSName(kubernetes.default.svc.cluster.local)",
                     "DNSName(localhost)",
-                    "IPAddress(10.96.0.1)",
-                    "IPAddress(172.30.1.2)",
-                    "IPAddress(127.0.0.1)",
+                    "IPAddress(0a:60:00:01)",
+                    "IPAddress(ac:1e:01:02)",
+                    "IPAddress(7f:00:00:01)",
                 ]
             );
             let days = (certificate.validity().not_after.timestamp()

@@ -24,6 +24,7 @@ use super::request::ApiRequest;
 use super::state::ApiState;
 use super::status::Status;
 use super::{catalog, subresources};
+pub(super) use form::partial;
 pub(super) use target::Target;
 
 /// The resource, subresource or version is not served.

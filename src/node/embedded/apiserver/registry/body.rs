@@ -5,9 +5,8 @@ use serde_json::Value;
 use super::meta;
 use super::options::WriteOptions;
 use super::target::Target;
-use crate::audit::event::ObjectReference;
 use crate::node::embedded::apiserver::kinds;
-use crate::node::embedded::apiserver::request::{ApiRequest, AuditContext};
+use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::schema::{self, FieldValidation};
 use crate::node::embedded::apiserver::status::Status;
 
@@ -88,25 +87,8 @@ pub(super) fn read(
         kinds::default_object(&target.resource, &mut object);
         object
     };
-    record(&request.audit, &object);
+    request.audit.record_request(&object);
     Ok(object)
-}
-
-/// Records a decoded request body for the audit log, and what it tells of the object.
-pub(in crate::node::embedded::apiserver) fn record(audit: &AuditContext, object: &Value) {
-    let wanted = audit.wants_request();
-    audit.with(|draft| {
-        if wanted {
-            draft.request_object = Some(object.clone());
-        }
-        draft.object_ref = Some(ObjectReference {
-            namespace: meta::text(object, "namespace").to_owned(),
-            name: meta::text(object, "name").to_owned(),
-            uid: meta::text(object, "uid").to_owned(),
-            resource_version: meta::text(object, "resourceVersion").to_owned(),
-            ..ObjectReference::default()
-        });
-    });
 }
 
 /// Brings an object of a built-in kind in Go's form.

@@ -24,8 +24,13 @@ use super::request::ApiRequest;
 use super::state::ApiState;
 use super::status::Status;
 use super::{catalog, subresources};
-pub(super) use form::partial;
+pub(super) use body::{match_name, match_namespace};
+pub(super) use convert::{shown, sort};
+pub(super) use create::persist;
+pub(super) use form::{Form, partial};
+pub(super) use options::WriteOptions;
 pub(super) use target::Target;
+pub(super) use update::{Committed, Retry, commit};
 
 /// The resource, subresource or version is not served.
 fn unknown() -> Status {
@@ -48,12 +53,12 @@ fn method_not_allowed() -> Status {
 }
 
 /// A 400 with this text.
-fn bad_request(message: impl Into<String>) -> Status {
+pub(super) fn bad_request(message: impl Into<String>) -> Status {
     Status::new(400, "BadRequest", message)
 }
 
 /// A 500 without reason: what a plain Go error becomes.
-fn plain_error(message: impl Into<String>) -> Status {
+pub(super) fn plain_error(message: impl Into<String>) -> Status {
     Status::new(500, "", message)
 }
 

@@ -47,7 +47,18 @@ pub(super) async fn serve(
         same_uid(target, &live, &sent)?;
         let mut new = sent.clone();
         managed_fields::update(target, Some(&live), &mut new, &manager);
-        match commit(state, target, request, &options, &stored, &live, new).await? {
+        match commit(
+            state,
+            target,
+            request,
+            &options,
+            &stored,
+            &live,
+            new,
+            Retry::Unconditional,
+        )
+        .await?
+        {
             Committed::Object(object) => {
                 return Ok(ApiResponse::object(
                     200,
@@ -74,6 +85,15 @@ fn same_uid(target: &Target, live: &Value, sent: &Value) -> Result<(), Status> {
     ))
 }
 
+/// When a write that lost a race may start again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node::embedded::apiserver) enum Retry {
+    /// When the client named no version.
+    Unconditional,
+    /// Always: the version in the object is the one the server put there.
+    Always,
+}
+
 /// The result of [`commit`].
 pub(in crate::node::embedded::apiserver) enum Committed {
     /// Done; the object as the client sees it.
@@ -91,6 +111,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     stored: &Stored,
     live: &Value,
     mut new: Value,
+    retry: Retry,
 ) -> Result<Committed, Status> {
     let attributes = Attributes {
         operation: Operation::Update,
@@ -112,6 +133,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     if !unconditional && version != stored.revision.to_string() {
         return Err(target.modified(&target.name));
     }
+    let again = unconditional || retry == Retry::Always;
     keep_system_fields(live, &mut new);
     kinds::prepare_update(state, &target.resource, &target.subresource, live, &mut new)?;
     meta::order(&mut new);
@@ -143,7 +165,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
             Ok(_) | Err(StoreError::NotFound) => {
                 Ok(Committed::Object(shown(stored.revision, Arc::new(value))))
             }
-            Err(StoreError::Conflict(_)) if unconditional => Ok(Committed::Changed),
+            Err(StoreError::Conflict(_)) if again => Ok(Committed::Changed),
             Err(error) => Err(target.store_error(&target.name, &error)),
         };
     }
@@ -153,9 +175,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
         .await
     {
         Ok(stored) => Ok(Committed::Object(convert::shown(target, &stored))),
-        Err(StoreError::Conflict(_) | StoreError::NotFound) if unconditional => {
-            Ok(Committed::Changed)
-        }
+        Err(StoreError::Conflict(_) | StoreError::NotFound) if again => Ok(Committed::Changed),
         Err(error) => Err(target.store_error(&target.name, &error)),
     }
 }

@@ -115,10 +115,9 @@ fn quota(o: Object<'_>) -> Vec<Value> {
         names.sort();
         for name in names {
             let pointer = name.replace('~', "~0").replace('/', "~1");
-            let used = o
-                .0
-                .pointer(&format!("/status/used/{pointer}"))
-                .map_or_else(|| "0".to_owned(), plain);
+            let used =
+                o.0.pointer(&format!("/status/used/{pointer}"))
+                    .map_or_else(|| "0".to_owned(), plain);
             let text = format!(
                 "{name}: {used}/{}",
                 hard.get(name).map(plain).unwrap_or_default()
@@ -292,9 +291,11 @@ fn admission(resource: &str, o: Object<'_>) -> Vec<Value> {
 }
 
 fn flow_schema(o: Object<'_>) -> Vec<Value> {
-    let missing = o
-        .condition("Dangling")
-        .map_or("?", |status| if status == "True" { "True" } else { "False" });
+    let missing =
+        o.condition("Dangling").map_or(
+            "?",
+            |status| if status == "True" { "True" } else { "False" },
+        );
     vec![
         json!(o.text("/spec/priorityLevelConfiguration/name")),
         json!(o.number("/spec/matchingPrecedence")),

@@ -148,7 +148,9 @@ fn find<'a>(steps: &[Step], root: &'a Value) -> Vec<&'a Value> {
                         .map(|list| {
                             list.iter()
                                 .filter(|item| {
-                                    find(path, item).first().is_some_and(|v| plain(v) == *wanted)
+                                    find(path, item)
+                                        .first()
+                                        .is_some_and(|v| plain(v) == *wanted)
                                 })
                                 .collect()
                         })
@@ -241,7 +243,12 @@ mod tests {
     fn paths_find_values() {
         let object = json!({"spec": {"a": [1, 2], "x.y": "dot"},
             "status": {"conditions": [{"type": "Up", "status": "False"}, {"type": "Ready", "status": "True"}]}});
-        let first = |path: &str| Path::parse(path).find(&object).first().map(|v| (*v).clone());
+        let first = |path: &str| {
+            Path::parse(path)
+                .find(&object)
+                .first()
+                .map(|v| (*v).clone())
+        };
         assert_eq!(first(".spec.a[1]"), Some(json!(2)));
         assert_eq!(first(".spec['x.y']"), Some(json!("dot")));
         assert_eq!(first(".spec.x\\.y"), Some(json!("dot")));

@@ -97,10 +97,7 @@ pub(super) fn plain(
 ) -> Value {
     let mut row = Map::new();
     row.insert("cells".into(), cells.into());
-    row.insert(
-        "object".into(),
-        super::registry::partial(version, object),
-    );
+    row.insert("object".into(), super::registry::partial(version, object));
     whole(version, meta, columns, vec![Value::Object(row)])
 }
 
@@ -197,8 +194,7 @@ mod tests {
     #[test]
     fn every_kind_has_as_many_cells_as_columns() {
         for resource in catalog::built_in() {
-            if !resource.verbs.iter().any(|v| v == "list") || resource.name == "componentstatuses"
-            {
+            if !resource.verbs.iter().any(|v| v == "list") || resource.name == "componentstatuses" {
                 continue;
             }
             let columns = built_in_columns(resource)

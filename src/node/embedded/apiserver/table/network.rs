@@ -66,7 +66,11 @@ pub(super) fn endpoints(o: Object<'_>) -> Vec<Value> {
     let mut all = Vec::new();
     for subset in o.objects("/subsets") {
         if subset.count("/ports") == 0 {
-            all.extend(subset.objects("/addresses").map(|a| a.text("/ip").to_owned()));
+            all.extend(
+                subset
+                    .objects("/addresses")
+                    .map(|a| a.text("/ip").to_owned()),
+            );
         }
         for port in subset.objects("/ports") {
             for address in subset.objects("/addresses") {
@@ -140,7 +144,11 @@ pub(super) fn ingress_class(o: Object<'_>) -> Vec<Value> {
     } else {
         "<none>".to_owned()
     };
-    vec![json!(o.text("/spec/controller")), json!(parameters), o.age()]
+    vec![
+        json!(o.text("/spec/controller")),
+        json!(parameters),
+        o.age(),
+    ]
 }
 
 pub(super) fn network_policy(o: Object<'_>) -> Vec<Value> {

@@ -76,9 +76,10 @@ impl State {
             total: pod.count("/spec/containers"),
             restarts: Restarts::default(),
         };
-        if pod.objects("/status/conditions").any(|c| {
-            c.text("/type") == "PodScheduled" && c.text("/reason") == "SchedulingGated"
-        }) {
+        if pod
+            .objects("/status/conditions")
+            .any(|c| c.text("/type") == "PodScheduled" && c.text("/reason") == "SchedulingGated")
+        {
             "SchedulingGated".clone_into(&mut state.reason);
         }
         let sidecar = |name: &str| {
@@ -171,7 +172,10 @@ fn ended(container: Object<'_>) -> String {
     if signal != 0 {
         format!("Signal:{signal}")
     } else {
-        format!("ExitCode:{}", container.number("/state/terminated/exitCode"))
+        format!(
+            "ExitCode:{}",
+            container.number("/state/terminated/exitCode")
+        )
     }
 }
 
@@ -204,7 +208,10 @@ mod tests {
                 ]}
         });
         let cells = cells(Object(&pod));
-        assert_eq!(cells[..3], [json!("1/2"), json!("CrashLoopBackOff"), json!("3")]);
+        assert_eq!(
+            cells[..3],
+            [json!("1/2"), json!("CrashLoopBackOff"), json!("3")]
+        );
         let waiting = json!({"spec": {"containers": [{}], "initContainers": [{"name": "i"}]},
             "status": {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}});
         assert_eq!(super::cells(Object(&waiting))[1], json!("Init:0/1"));

@@ -15,7 +15,10 @@ impl<'a> Object<'a> {
 
     /// A text; empty when there is none.
     pub(super) fn text(self, pointer: &str) -> &'a str {
-        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+        self.0
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("")
     }
 
     /// A text, or what stands for none.

@@ -10,12 +10,12 @@ const POD: &str = "/spec/template/spec/containers";
 pub(super) fn replica_set(o: Object<'_>) -> Vec<Value> {
     let (names, images) = o.containers(POD);
     // A replication controller's selector is a plain map.
-    let selector = if o.has("/spec/selector/matchLabels") || o.has("/spec/selector/matchExpressions")
-    {
-        o.selector("/spec/selector")
-    } else {
-        o.labels("/spec/selector")
-    };
+    let selector =
+        if o.has("/spec/selector/matchLabels") || o.has("/spec/selector/matchExpressions") {
+            o.selector("/spec/selector")
+        } else {
+            o.labels("/spec/selector")
+        };
     vec![
         json!(o.number("/spec/replicas")),
         json!(o.number("/status/replicas")),
@@ -216,10 +216,7 @@ fn targets(o: Object<'_>) -> String {
 fn target(metric: Object<'_>, current: Option<Object<'_>>) -> String {
     let (source, label) = match metric.text("/type") {
         "Resource" => ("/resource", metric.text("/resource/name")),
-        "ContainerResource" => (
-            "/containerResource",
-            metric.text("/containerResource/name"),
-        ),
+        "ContainerResource" => ("/containerResource", metric.text("/containerResource/name")),
         "Pods" => ("/pods", ""),
         "Object" => ("/object", ""),
         "External" => ("/external", ""),

@@ -6,6 +6,8 @@ pub mod catalog;
 pub mod compare;
 pub mod evaluate;
 pub mod event;
+pub mod explain;
 pub mod level;
+pub mod lint;
 pub mod options;
 pub mod policy;

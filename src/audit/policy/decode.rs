@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::metadata;
 use crate::yaml::go::quote;
-use crate::yaml::tree::{Id, Node, Tree};
+use crate::yaml::tree::{Id, Member, Node, Span, Tree};
 
 /// A policy before validation: every value as written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,12 +33,25 @@ pub(super) struct RawRule {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub policy: RawPolicy,
-    /// Unknown and duplicate fields, in the decoder's words.
-    pub strict: Vec<String>,
+    /// Unknown and duplicate fields.
+    pub strict: Vec<StrictField>,
+}
+
+/// A field that the strict decoder refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrictField {
+    /// The decoder's words: `unknown field "rules[0].user"`.
+    pub text: String,
+    /// Path of the field.
+    pub path: String,
+    /// Whether the field is known and set twice, rather than unknown.
+    pub duplicate: bool,
+    /// Where its name is written.
+    pub span: Span,
 }
 
 /// Decodes into `v1.Policy`, or into the internal type, whose JSON names are its Go field names.
-pub(super) fn decode(tree: &Tree, internal: bool) -> Result<Outcome, String> {
+pub(super) fn decode(tree: &Tree, internal: bool) -> Result<Outcome, (String, Span)> {
     let mut decoder = Decoder {
         tree,
         internal,
@@ -52,7 +65,7 @@ pub(super) fn decode(tree: &Tree, internal: bool) -> Result<Outcome, String> {
     let mut policy = RawPolicy::default();
     match decoder.policy(tree.root(), &mut policy) {
         Ok(()) => {}
-        Err(Stop(text)) => return Err(text),
+        Err(Stop(text, span)) => return Err((text, span)),
     }
     match decoder.error {
         Some(error) => Err(error),
@@ -64,7 +77,7 @@ pub(super) fn decode(tree: &Tree, internal: bool) -> Result<Outcome, String> {
 }
 
 /// A custom unmarshaler failed: decoding ends there, whatever came before.
-pub(super) struct Stop(pub String);
+pub(super) struct Stop(pub String, pub Span);
 
 pub(super) type Decoded = Result<(), Stop>;
 
@@ -72,8 +85,8 @@ pub(super) type Decoded = Result<(), Stop>;
 pub(super) struct Decoder<'a> {
     pub tree: &'a Tree,
     internal: bool,
-    error: Option<String>,
-    strict: Vec<String>,
+    error: Option<(String, Span)>,
+    strict: Vec<StrictField>,
     seen: HashSet<String>,
     path: String,
     context: Vec<&'static str>,
@@ -95,9 +108,9 @@ impl Decoder<'_> {
     }
 
     /// Remembers the first type error.
-    pub fn wrong(&mut self, value: &str, go_type: &str) {
+    pub fn wrong(&mut self, id: Id, value: &str, go_type: &str) {
         if self.error.is_none() {
-            self.error = Some(self.type_error(value, go_type));
+            self.error = Some((self.type_error(value, go_type), self.tree.place(id)));
         }
     }
 
@@ -113,18 +126,25 @@ impl Decoder<'_> {
         )
     }
 
-    fn strict_error(&mut self, what: &str, field: &str) {
+    fn strict_error(&mut self, duplicate: bool, member: &Member) {
         if self.strict.len() >= MAX_STRICT {
             return;
         }
+        let field = &member.key;
         let path = if self.path.is_empty() {
-            field.to_owned()
+            field.as_ref().to_owned()
         } else {
             format!("{}.{field}", self.path)
         };
-        let error = format!("{what} {}", quote(&path));
-        if self.seen.insert(error.clone()) {
-            self.strict.push(error);
+        let what = if duplicate { "duplicate" } else { "unknown" };
+        let text = format!("{what} field {}", quote(&path));
+        if self.seen.insert(text.clone()) {
+            self.strict.push(StrictField {
+                text,
+                path,
+                duplicate,
+                span: member.key_span,
+            });
         }
     }
 
@@ -142,7 +162,7 @@ impl Decoder<'_> {
             Node::Object(members) => members,
             Node::Null => return Ok(()),
             node => {
-                self.wrong(node.kind(), go_type);
+                self.wrong(id, node.kind(), go_type);
                 return Ok(());
             }
         };
@@ -151,14 +171,14 @@ impl Decoder<'_> {
         let length = self.path.len();
         for member in members {
             let Some(at) = fields.iter().position(|name| *name == &*member.key) else {
-                self.strict_error("unknown field", &member.key);
+                self.strict_error(false, member);
                 continue;
             };
             let Some(&field) = fields.get(at) else {
                 continue;
             };
             if !seen.insert(at) {
-                self.strict_error("duplicate field", field);
+                self.strict_error(true, member);
             }
             if !self.path.is_empty() {
                 self.path.push('.');
@@ -190,7 +210,7 @@ impl Decoder<'_> {
                 return Ok(());
             }
             node => {
-                self.wrong(node.kind(), go_type);
+                self.wrong(id, node.kind(), go_type);
                 return Ok(());
             }
         };
@@ -209,7 +229,7 @@ impl Decoder<'_> {
         match self.tree.node(id) {
             Node::Text(text) => text.as_ref().clone_into(into),
             Node::Null => {}
-            node => self.wrong(node.kind(), go_type),
+            node => self.wrong(id, node.kind(), go_type),
         }
         Ok(())
     }
@@ -228,14 +248,14 @@ impl Decoder<'_> {
             Node::Object(members) => members,
             Node::Null => return Ok(()),
             node => {
-                self.wrong(node.kind(), "map[string]string");
+                self.wrong(id, node.kind(), "map[string]string");
                 return Ok(());
             }
         };
         let mut seen = HashSet::new();
         for member in members {
             if !seen.insert(&*member.key) {
-                self.strict_error("duplicate field", &member.key);
+                self.strict_error(true, member);
             }
             self.text(member.value, "string", &mut String::new())?;
         }
@@ -247,7 +267,7 @@ impl Decoder<'_> {
         match self.tree.node(id) {
             Node::Bool(value) => return Some(*value),
             Node::Null => {}
-            node => self.wrong(node.kind(), "bool"),
+            node => self.wrong(id, node.kind(), "bool"),
         }
         None
     }
@@ -257,11 +277,11 @@ impl Decoder<'_> {
         match self.tree.node(id) {
             Node::Number(literal) => {
                 if literal.parse::<i64>().is_err() {
-                    self.wrong(&format!("number {literal}"), "int64");
+                    self.wrong(id, &format!("number {literal}"), "int64");
                 }
             }
             Node::Null => {}
-            node => self.wrong(node.kind(), "int64"),
+            node => self.wrong(id, node.kind(), "int64"),
         }
         Ok(())
     }

@@ -111,8 +111,14 @@ fn managed_fields(decoder: &mut Decoder<'_>, id: Id) -> Decoded {
 fn time(decoder: &mut Decoder<'_>, id: Id) -> Decoded {
     match decoder.tree.node(id) {
         Node::Null => Ok(()),
-        Node::Text(text) => check_rfc3339(text).map_err(Stop),
-        node => Err(Stop(decoder.type_error(node.kind(), "string"))),
+        Node::Text(text) => {
+            let span = decoder.tree.place(id);
+            check_rfc3339(text).map_err(|text| Stop(text, span))
+        }
+        node => {
+            let text = decoder.type_error(node.kind(), "string");
+            Err(Stop(text, decoder.tree.place(id)))
+        }
     }
 }
 

@@ -5,15 +5,24 @@ use super::{GroupResources, Policy, PolicyRule};
 use crate::audit::level::{Level, Stage};
 use crate::yaml::go::{json_string, quote};
 
-/// Turns what was decoded into a policy, or gives every error, aggregated as the loader prints them.
-pub(super) fn validate(raw: &RawPolicy) -> Result<Policy, String> {
+/// A field error: its text, and the path of the field as a reader would look for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The text: `rules[0].level: Required value`.
+    pub text: String,
+    /// Path of the value that is wrong.
+    pub path: String,
+}
+
+/// Turns what was decoded into a policy, or gives every error.
+pub(super) fn validate(raw: &RawPolicy) -> Result<Policy, Vec<FieldError>> {
     let mut errors = Vec::new();
     stages(&raw.omit_stages, "omitStages", &mut errors);
     for (at, rule) in raw.rules.iter().enumerate() {
         validate_rule(rule, &format!("rules[{at}]"), &mut errors);
     }
-    if let Some(text) = aggregate(errors) {
-        return Err(text);
+    if !errors.is_empty() {
+        return Err(errors);
     }
     Ok(Policy {
         rules: raw.rules.iter().map(convert).collect(),
@@ -27,18 +36,16 @@ pub(super) fn validate(raw: &RawPolicy) -> Result<Policy, String> {
 }
 
 /// The text of an aggregate: each message once, in brackets when there are several.
-fn aggregate(errors: Vec<String>) -> Option<String> {
-    let mut unique: Vec<String> = Vec::new();
+pub(super) fn aggregate(errors: &[FieldError]) -> String {
     let mut seen = std::collections::HashSet::new();
-    for error in errors {
-        if seen.insert(error.clone()) {
-            unique.push(error);
-        }
-    }
+    let unique: Vec<&str> = errors
+        .iter()
+        .map(|error| error.text.as_str())
+        .filter(|text| seen.insert(*text))
+        .collect();
     match unique.as_slice() {
-        [] => None,
-        [one] => Some(one.clone()),
-        many => Some(format!("[{}]", many.join(", "))),
+        [one] => (*one).to_owned(),
+        many => format!("[{}]", many.join(", ")),
     }
 }
 
@@ -68,17 +75,22 @@ fn stage(text: &str) -> Option<Stage> {
     Stage::ALL.into_iter().find(|stage| stage.name() == text)
 }
 
-fn validate_rule(rule: &RawRule, path: &str, errors: &mut Vec<String>) {
+fn validate_rule(rule: &RawRule, path: &str, errors: &mut Vec<FieldError>) {
     if rule.level.is_empty() {
-        errors.push(format!("{path}.level: Required value"));
+        errors.push(FieldError {
+            text: format!("{path}.level: Required value"),
+            path: format!("{path}.level"),
+        });
     } else if level(&rule.level).is_none() {
         let supported: Vec<String> = Level::ALL.iter().map(|level| quote(level.name())).collect();
-        errors.push(format!(
-            "{path}.level: Unsupported value: {}: supported values: {}",
-            // A level is not a plain string in Go, so its value is printed as JSON.
-            json_string(&rule.level),
-            supported.join(", ")
-        ));
+        // A level is not a plain string in Go, so its value is printed as JSON.
+        let (value, supported) = (json_string(&rule.level), supported.join(", "));
+        errors.push(FieldError {
+            text: format!(
+                "{path}.level: Unsupported value: {value}: supported values: {supported}"
+            ),
+            path: format!("{path}.level"),
+        });
     }
     non_resource_urls(&rule.non_resource_urls, path, errors);
     resources(&rule.resources, path, errors);
@@ -86,10 +98,13 @@ fn validate_rule(rule: &RawRule, path: &str, errors: &mut Vec<String>) {
     if !rule.non_resource_urls.is_empty()
         && !(rule.resources.is_empty() && rule.namespaces.is_empty())
     {
-        errors.push(format!(
-            "{path}.nonResourceURLs: Invalid value: {}: rules cannot apply to both regular resources and non-resource URLs",
-            json_list(&rule.non_resource_urls)
-        ));
+        errors.push(FieldError {
+            text: format!(
+                "{path}.nonResourceURLs: Invalid value: {}: rules cannot apply to both regular resources and non-resource URLs",
+                json_list(&rule.non_resource_urls)
+            ),
+            path: format!("{path}.nonResourceURLs"),
+        });
     }
 }
 
@@ -98,16 +113,17 @@ fn json_list(texts: &[String]) -> String {
     format!("[{}]", texts.join(","))
 }
 
-fn non_resource_urls(urls: &[String], path: &str, errors: &mut Vec<String>) {
+fn non_resource_urls(urls: &[String], path: &str, errors: &mut Vec<FieldError>) {
     for (at, url) in urls.iter().enumerate() {
         if url == "*" {
             continue;
         }
         let mut invalid = |detail: &str| {
-            errors.push(format!(
-                "{path}.nonResourceURLs[{at}]: Invalid value: {}: {detail}",
-                quote(url)
-            ));
+            let path = format!("{path}.nonResourceURLs[{at}]");
+            errors.push(FieldError {
+                text: format!("{path}: Invalid value: {}: {detail}", quote(url)),
+                path,
+            });
         };
         if !url.starts_with('/') {
             invalid("non-resource URL rules must begin with a '/' character");
@@ -124,23 +140,27 @@ fn non_resource_urls(urls: &[String], path: &str, errors: &mut Vec<String>) {
     }
 }
 
-fn resources(resources: &[GroupResources], path: &str, errors: &mut Vec<String>) {
-    for entry in resources {
+fn resources(resources: &[GroupResources], path: &str, errors: &mut Vec<FieldError>) {
+    for (at, entry) in resources.iter().enumerate() {
         if !(entry.group.is_empty() || entry.group == "*") {
             let problems = subdomain_problems(&entry.group);
             if !problems.is_empty() {
-                errors.push(format!(
-                    "{path}.resources.group: Invalid value: {}: {}",
-                    quote(&entry.group),
-                    problems.join(",")
-                ));
+                // The real path does not say which entry; ours does.
+                let (group, problems) = (quote(&entry.group), problems.join(","));
+                errors.push(FieldError {
+                    text: format!("{path}.resources.group: Invalid value: {group}: {problems}"),
+                    path: format!("{path}.resources[{at}].group"),
+                });
             }
         }
         if !entry.resource_names.is_empty() && entry.resources.is_empty() {
-            errors.push(format!(
-                "{path}.resources.resourceNames: Invalid value: {}: using resourceNames requires at least one resource",
-                json_list(&entry.resource_names)
-            ));
+            errors.push(FieldError {
+                text: format!(
+                    "{path}.resources.resourceNames: Invalid value: {}: using resourceNames requires at least one resource",
+                    json_list(&entry.resource_names)
+                ),
+                path: format!("{path}.resources[{at}].resourceNames"),
+            });
         }
     }
 }
@@ -169,15 +189,19 @@ fn subdomain_problems(name: &str) -> Vec<&'static str> {
     problems
 }
 
-fn stages(texts: &[String], path: &str, errors: &mut Vec<String>) {
+fn stages(texts: &[String], path: &str, errors: &mut Vec<FieldError>) {
     for (at, text) in texts.iter().enumerate() {
         if stage(text).is_none() {
             let allowed: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
-            errors.push(format!(
-                "{path}[{at}]: Invalid value: {}: allowed stages are {}",
-                quote(text),
-                allowed.join(",")
-            ));
+            let path = format!("{path}[{at}]");
+            errors.push(FieldError {
+                text: format!(
+                    "{path}: Invalid value: {}: allowed stages are {}",
+                    quote(text),
+                    allowed.join(",")
+                ),
+                path,
+            });
         }
     }
 }

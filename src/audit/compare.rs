@@ -15,6 +15,7 @@ use super::catalog::Resource;
 use super::evaluate::{Attributes, Decision, evaluate};
 use super::level::{Level, Stage};
 use super::policy::{Policy, PolicyRule};
+pub use identities::implied_groups;
 use signature::Signature;
 
 /// Which requests are looked at, and what of a decision counts.

@@ -20,6 +20,7 @@ pub mod markdown;
 pub mod node_enter;
 pub mod node_process;
 pub mod output;
+pub mod policy;
 pub mod reset;
 pub mod shell;
 pub mod solution;
@@ -83,6 +84,8 @@ pub enum Command {
     Cp(cp::CpArgs),
     /// Print shell lines that point kubectl to the lab
     Env(env::EnvArgs),
+    /// Lint, evaluate, explain and compare audit policies
+    Policy(policy::PolicyArgs),
     /// Check what ckslab needs on this machine; changes nothing
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -146,6 +149,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Exec(args) => exec::run(&args),
         Command::Cp(args) => cp::run(&args),
         Command::Env(args) => env::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Version(args) => version::run(&args),

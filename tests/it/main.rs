@@ -10,6 +10,7 @@
 mod conformance_policy;
 mod kinds;
 mod registry;
+mod replay;
 mod schema;
 
 mod builder;

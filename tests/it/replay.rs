@@ -1,0 +1,1211 @@
+//! Replays the recorded exchanges of fixtures/golden/http against our API server, in process, and
+//! compares answers and audit events.
+//!
+//! `REPLAY=09-rbac` runs only sessions whose name contains that; `REPLAY_SHOW=20` prints that many
+//! differences of each session; `REPLAY_STEP=12` prints everything about that step.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use ckslab::audit::options::pflag::CommandLine;
+use ckslab::audit::policy;
+use ckslab::node::embedded::apiserver::audit::{Memory, Sink};
+use ckslab::node::embedded::apiserver::authn::Authn;
+use ckslab::node::embedded::apiserver::authn::certificate::{ClientCa, RequestHeader};
+use ckslab::node::embedded::apiserver::authn::tokens::Tokens;
+use ckslab::node::embedded::apiserver::flags::Flags;
+use ckslab::node::embedded::apiserver::klog::Klog;
+use ckslab::node::embedded::apiserver::pipeline::{self, Peer, RequestBody, ResponseBody};
+use ckslab::node::embedded::apiserver::request::UserInfo;
+use ckslab::node::embedded::apiserver::state::ApiState;
+use ckslab::node::embedded::machine::Machine;
+use ckslab::node::embedded::pace::Pace;
+use ckslab::node::embedded::process::Output;
+use ckslab::node::embedded::store::{Op, Store};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+/// At least this many exchanges of sessions without controllers must agree; raise it as they do.
+const FLOOR: usize = 800;
+
+struct Silent;
+
+impl Output for Silent {
+    fn stdout(&self, _: &str) {}
+    fn stderr(&self, line: &str) {
+        if std::env::var_os("REPLAY_LOG").is_some() {
+            eprintln!("{line}");
+        }
+    }
+}
+
+pub(crate) fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden")
+}
+
+pub(crate) fn gunzip(path: &Path) -> String {
+    let mut out = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap())
+        .read_to_string(&mut out)
+        .unwrap();
+    out
+}
+
+/// A store with the base state of the recordings.
+pub(crate) fn base_store() -> Store {
+    let store = Store::in_memory();
+    let data: Value =
+        serde_json::from_str(&gunzip(&golden().join("http/data/base-objects.json.gz"))).unwrap();
+    let mut ops = Vec::new();
+    for (path, items) in data["objects"].as_object().unwrap() {
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let (group, resource) = match parts.as_slice() {
+            ["api", _, resource] => ("core", *resource),
+            ["apis", group, _, resource] => (*group, *resource),
+            _ => continue,
+        };
+        if resource == "componentstatuses" || (group == "events.k8s.io") {
+            continue;
+        }
+        for item in items.as_array().unwrap() {
+            let mut item = item.clone();
+            let metadata = item["metadata"].as_object_mut().unwrap();
+            metadata.shift_remove("resourceVersion");
+            let name = metadata["name"].as_str().unwrap().to_owned();
+            let key = match metadata.get("namespace").and_then(Value::as_str) {
+                Some(namespace) => format!("/registry/{group}/{resource}/{namespace}/{name}"),
+                None => format!("/registry/{group}/{resource}/{name}"),
+            };
+            // What the API derives from the path is not in every dump.
+            let mut object = json!({"kind": item["kind"], "apiVersion": item["apiVersion"]});
+            for (field, value) in item.as_object().unwrap() {
+                object[field] = value.clone();
+            }
+            ops.push(Op::Put {
+                key,
+                value: Arc::new(object),
+            });
+        }
+    }
+    store.commit_blocking(ops).unwrap();
+    store
+}
+
+pub(crate) fn machine(store: Store) -> Arc<Machine> {
+    Arc::new(Machine {
+        pace: Pace::Fast,
+        node_name: "controlplane".to_owned(),
+        node_ip: "192.168.49.2".to_owned(),
+        api_port: 0,
+        node_root: PathBuf::from("/nonexistent"),
+        state_dir: PathBuf::from("/nonexistent"),
+        store,
+        etcd_up: tokio::sync::watch::Sender::new(true),
+        api: tokio::sync::watch::Sender::new(None),
+    })
+}
+
+/// Authorities made for one run: of clients, and of the front proxy.
+struct Authorities {
+    client_pem: String,
+    proxy_pem: String,
+    proxy_client: Arc<[u8]>,
+}
+
+impl Authorities {
+    fn make() -> Self {
+        let authority = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            parameters
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, name);
+            let certificate = parameters.self_signed(&key).unwrap();
+            (certificate.pem(), rcgen::Issuer::new(parameters, key))
+        };
+        let (client_pem, _) = authority("kubernetes");
+        let (proxy_pem, issuer) = authority("front-proxy-ca");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "front-proxy-client");
+        parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = parameters.signed_by(&key, &issuer).unwrap();
+        Self {
+            client_pem,
+            proxy_pem,
+            proxy_client: Arc::from(certificate.der().as_ref()),
+        }
+    }
+}
+
+struct Session {
+    name: String,
+    head: Value,
+    exchanges: Vec<Value>,
+}
+
+fn sessions() -> Vec<Session> {
+    let wanted = std::env::var("REPLAY").unwrap_or_default();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(golden().join("http"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.ends_with(".jsonl.gz")
+                && name.as_bytes()[0].is_ascii_digit()
+                && name.contains(&wanted)
+        })
+        .collect();
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| {
+            let text = gunzip(path);
+            let mut rows = text
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let head = rows.next().unwrap();
+            Session {
+                name: head["name"].as_str().unwrap().to_owned(),
+                exchanges: rows.filter(|row| row["type"] == "exchange").collect(),
+                head,
+            }
+        })
+        .collect()
+}
+
+struct Replayed {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Replayed {
+    fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    fn header(&self, name: &str) -> String {
+        self.headers
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .collect::<Vec<_>>()
+            .join(" | ")
+    }
+
+    /// The value at a recorded path of an earlier answer.
+    fn at(&self, path: &str) -> Option<String> {
+        if let Some(name) = path.strip_prefix("@header:") {
+            let value = self.header(&name.to_lowercase());
+            return (!value.is_empty()).then_some(value);
+        }
+        let value = lookup(&self.json()?, path)?.clone();
+        Some(match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        })
+    }
+}
+
+/// Steps of `$.a[0]['b c']`.
+fn steps(path: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut rest = path.strip_prefix('$').unwrap_or(path);
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("['") {
+            let end = after.find("']").unwrap();
+            out.push(after[..end].to_owned());
+            rest = &after[end + 2..];
+        } else if let Some(after) = rest.strip_prefix('[') {
+            let end = after.find(']').unwrap();
+            out.push(after[..end].to_owned());
+            rest = &after[end + 1..];
+        } else {
+            let after = rest.strip_prefix('.').unwrap_or(rest);
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            out.push(after[..end].to_owned());
+            rest = &after[end..];
+        }
+    }
+    out
+}
+
+fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    steps(path)
+        .iter()
+        .try_fold(value, |value, step| match value {
+            Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+            other => other.get(step),
+        })
+}
+
+fn set(value: &mut Value, path: &str, new: Value) -> bool {
+    let mut at = value;
+    for step in steps(path) {
+        let next = match at {
+            Value::Array(items) => step.parse::<usize>().ok().and_then(|i| items.get_mut(i)),
+            other => other.get_mut(&step),
+        };
+        match next {
+            Some(next) => at = next,
+            None => return false,
+        }
+    }
+    *at = new;
+    true
+}
+
+fn child(path: &str, key: &str) -> String {
+    let plain = key
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if plain {
+        format!("{path}.{key}")
+    } else {
+        format!("{path}['{key}']")
+    }
+}
+
+/// Compares, with volatile places, and notes differences.
+struct Comparison<'a> {
+    volatile: &'a HashMap<String, String>,
+    notes: Vec<String>,
+}
+
+impl Comparison<'_> {
+    fn compare(&mut self, want: &Value, got: &Value, path: &str) {
+        if self.volatile.contains_key(path) && !got.is_null() {
+            return;
+        }
+        if path.contains(".apiserver.latency") {
+            return;
+        }
+        match (want, got) {
+            (Value::Object(a), Value::Object(b)) => {
+                let volatile_keys = a
+                    .keys()
+                    .filter(|key| {
+                        self.volatile
+                            .get(&child(path, key))
+                            .is_some_and(|kind| kind == "key")
+                    })
+                    .count();
+                let mut surplus = 0;
+                for (key, value) in a {
+                    let place = child(path, key);
+                    if self.volatile.get(&place).is_some_and(|kind| kind == "key") {
+                        continue;
+                    }
+                    match b.get(key) {
+                        Some(other) => self.compare(value, other, &place),
+                        None => self
+                            .notes
+                            .push(format!("{place}: missing (want {})", brief(value))),
+                    }
+                }
+                for (key, value) in b {
+                    if !a.contains_key(key) {
+                        surplus += 1;
+                        if surplus > volatile_keys {
+                            self.notes.push(format!(
+                                "{}: surplus {}",
+                                child(path, key),
+                                brief(value)
+                            ));
+                        }
+                    }
+                }
+            }
+            (Value::Array(a), Value::Array(b)) if path.ends_with(".managedFields") => {
+                self.managed_fields(a, b, path);
+            }
+            (Value::Array(a), Value::Array(b)) => {
+                if a.len() != b.len() {
+                    self.notes
+                        .push(format!("{path}: {} elements, want {}", b.len(), a.len()));
+                }
+                for (i, (x, y)) in a.iter().zip(b).enumerate() {
+                    self.compare(x, y, &format!("{path}[{i}]"));
+                }
+            }
+            (a, b) if a == b => {}
+            (a, b) => self
+                .notes
+                .push(format!("{path}: got {} want {}", brief(b), brief(a))),
+        }
+    }
+
+    /// Order depends on timestamps of one second: compare as a set.
+    fn managed_fields(&mut self, want: &[Value], got: &[Value], path: &str) {
+        let volatile = self.volatile;
+        let normal = |items: &[Value], mask: bool| {
+            let mut out: Vec<String> = items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| {
+                    let mut item = item.clone();
+                    if let Some(map) = item.as_object_mut() {
+                        map.shift_remove("time");
+                    }
+                    let _ = (i, mask);
+                    sorted_text(&item, volatile)
+                })
+                .collect();
+            out.sort();
+            out
+        };
+        let (a, b) = (normal(want, true), normal(got, false));
+        if a != b {
+            let missing: Vec<&String> = a.iter().filter(|x| !b.contains(x)).collect();
+            let surplus: Vec<&String> = b.iter().filter(|x| !a.contains(x)).collect();
+            self.notes.push(format!(
+                "{path}: managers differ; want {missing:?} got {surplus:?}"
+            ));
+        }
+    }
+}
+
+/// Keys that name volatile things are masked.
+fn sorted_text(value: &Value, volatile: &HashMap<String, String>) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut parts: Vec<String> = map
+                .iter()
+                .map(|(key, value)| {
+                    let key = if key.starts_with("k:{\"uid\"") || key.starts_with("k:{\"ip\"") {
+                        "k:{…}"
+                    } else {
+                        key
+                    };
+                    format!("{key}:{}", sorted_text(value, volatile))
+                })
+                .collect();
+            parts.sort();
+            format!("{{{}}}", parts.join(","))
+        }
+        Value::Array(items) => format!(
+            "[{}]",
+            items
+                .iter()
+                .map(|item| sorted_text(item, volatile))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
+        other => other.to_string(),
+    }
+}
+
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() > 160 {
+        format!("{}…", text.chars().take(160).collect::<String>())
+    } else {
+        text
+    }
+}
+
+fn volatile(list: &Value) -> HashMap<String, String> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| {
+            (
+                pair[0].as_str().unwrap().to_owned(),
+                pair[1].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect()
+}
+
+struct Replay<'a> {
+    session: &'a Session,
+    state: Arc<ApiState>,
+    memory: Arc<Memory>,
+    events: BTreeMap<String, Vec<Value>>,
+    authorities: &'a Authorities,
+    answers: HashMap<u64, Replayed>,
+}
+
+#[derive(Default)]
+struct Tally {
+    agree: usize,
+    skipped: usize,
+    total: usize,
+    parts: BTreeMap<&'static str, usize>,
+    differences: Vec<String>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(session: &'a Session, authorities: &'a Authorities, store: Store) -> Self {
+        let head = &session.head;
+        let arguments: Vec<String> = head["apiserverArgs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|a| a.as_str().unwrap().to_owned())
+            .collect();
+        let flags = Flags::from(CommandLine::parse(&arguments).unwrap());
+        let policy = policy::load(head["auditPolicy"].as_str().unwrap().as_bytes())
+            .unwrap()
+            .policy;
+        let memory = Arc::new(Memory::default());
+        let authn = Authn {
+            client_ca: Some(ClientCa::from_pem(authorities.client_pem.as_bytes()).unwrap()),
+            request_header: Some(RequestHeader {
+                ca: ClientCa::from_pem(authorities.proxy_pem.as_bytes()).unwrap(),
+                allowed_names: flags.line.list("requestheader-allowed-names"),
+                username_headers: flags.line.list("requestheader-username-headers"),
+                uid_headers: flags.line.list("requestheader-uid-headers"),
+                group_headers: flags.line.list("requestheader-group-headers"),
+                extra_prefixes: flags.line.list("requestheader-extra-headers-prefix"),
+            }),
+            anonymous: true,
+            bootstrap_tokens: true,
+        };
+        let issuer = flags.issuers()[0].clone();
+        let state = Arc::new(ApiState {
+            authn,
+            tokens: Tokens::ephemeral(&issuer),
+            audit: Arc::new(Sink::new(Some(policy), vec![Box::new(memory.clone())])),
+            ..ApiState::new(machine(store), flags, Klog::new(Arc::new(Silent), 1, 0))
+        });
+        Self {
+            session,
+            state,
+            memory,
+            events: BTreeMap::new(),
+            authorities,
+            answers: HashMap::new(),
+        }
+    }
+
+    fn peer(&self, identity: &str) -> Peer {
+        let address = "127.0.0.1:40000".parse().unwrap();
+        let tls = |certificates| Peer::Tls {
+            address,
+            certificates,
+        };
+        let known = &self.session.head["identities"][identity];
+        match (identity, known["kind"].as_str()) {
+            ("front-proxy-client", _) => tls(vec![self.authorities.proxy_client.clone()]),
+            (_, Some("clientCert")) => {
+                let mut extra = BTreeMap::new();
+                extra.insert(
+                    "authentication.kubernetes.io/credential-id".to_owned(),
+                    vec![known["credentialId"].as_str().unwrap().to_owned()],
+                );
+                Peer::Local {
+                    user: UserInfo {
+                        username: known["user"].as_str().unwrap().to_owned(),
+                        uid: String::new(),
+                        groups: known["groups"]
+                            .as_array()
+                            .unwrap()
+                            .iter()
+                            .map(|g| g.as_str().unwrap().to_owned())
+                            .collect(),
+                        extra,
+                    },
+                    address: "127.0.0.1".parse().unwrap(),
+                }
+            }
+            (_, Some("expiredClientCert" | "clientCertOfUnknownCA")) => {
+                // Any certificate of another authority.
+                tls(vec![self.authorities.proxy_client.clone()])
+            }
+            _ => tls(Vec::new()),
+        }
+    }
+
+    fn bound(&self, binding: &Value) -> Option<String> {
+        let step = binding["$from"][0].as_u64()?;
+        let mut path = binding["$from"][1].as_str()?;
+        let answer = self.answers.get(&step)?;
+        // Values taken from a watch name the line.
+        if let Some(rest) = path.strip_prefix('#') {
+            let (line, rest) = rest.split_once('.')?;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            let value: Value = serde_json::from_str(text.lines().nth(line.parse().ok()?)?).ok()?;
+            return lookup(&value, &format!("$.{rest}"))
+                .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+        }
+        if path.is_empty() {
+            path = "$";
+        }
+        answer.at(path)
+    }
+
+    fn request(&self, exchange: &Value) -> http::Request<RequestBody> {
+        let recorded = &exchange["request"];
+        let mut target = recorded["target"].as_str().unwrap().to_owned();
+        let mut headers: Vec<(String, String)> = recorded["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| {
+                (
+                    pair[0].as_str().unwrap().to_owned(),
+                    pair[1].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        let mut body: Vec<u8> = if let Some(text) = recorded["body"].as_str() {
+            text.as_bytes().to_vec()
+        } else if let Some(text) = recorded["body_b64"].as_str() {
+            base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .unwrap()
+        } else if let Some(parts) = recorded["body_parts"].as_array() {
+            parts
+                .iter()
+                .flat_map(|part| match part["text"].as_str() {
+                    Some(text) => text.as_bytes().to_vec(),
+                    None => part["repeat"]
+                        .as_str()
+                        .unwrap()
+                        .repeat(usize::try_from(part["count"].as_u64().unwrap()).unwrap())
+                        .into_bytes(),
+                })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        for binding in exchange["bindings"].as_array().unwrap() {
+            let Some(new) = self.bound(binding) else {
+                continue;
+            };
+            let old_whole = binding["value"].as_str().map(str::to_owned);
+            let substring = binding["substring"].as_str().map(str::to_owned);
+            match binding["in"].as_str().unwrap() {
+                "path" => {
+                    let (path, query) = match target.split_once('?') {
+                        Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+                        None => (target.clone(), None),
+                    };
+                    let index = usize::try_from(binding["segment"].as_u64().unwrap()).unwrap();
+                    let mut segments: Vec<String> = path.split('/').map(str::to_owned).collect();
+                    // Segments are counted with or without the empty one in front.
+                    let at = segments
+                        .iter()
+                        .position(|segment| Some(segment) == old_whole.as_ref())
+                        .unwrap_or(index);
+                    if let Some(segment) = segments.get_mut(at) {
+                        *segment = new;
+                    }
+                    target = segments.join("/");
+                    if let Some(query) = query {
+                        target = format!("{target}?{query}");
+                    }
+                }
+                "query" => {
+                    let encode = |text: &str| {
+                        percent_encoding::utf8_percent_encode(
+                            text,
+                            percent_encoding::NON_ALPHANUMERIC,
+                        )
+                        .to_string()
+                    };
+                    let parameter = binding["param"].as_str().unwrap();
+                    let (path, query) = target.split_once('?').unwrap();
+                    let value = match (&substring, &old_whole) {
+                        (Some(part), Some(whole)) => whole.replace(part.as_str(), &new),
+                        _ => new,
+                    };
+                    let pairs: Vec<String> = query
+                        .split('&')
+                        .map(|pair| match pair.split_once('=') {
+                            Some((name, _)) if name == parameter => {
+                                format!("{name}={}", encode(&value))
+                            }
+                            _ => pair.to_owned(),
+                        })
+                        .collect();
+                    target = format!("{path}?{}", pairs.join("&"));
+                }
+                "header" => {
+                    let name = binding["name"].as_str().unwrap();
+                    for (key, value) in &mut headers {
+                        if key.eq_ignore_ascii_case(name) {
+                            *value = match &substring {
+                                Some(part) => value.replace(part.as_str(), &new),
+                                None => new.clone(),
+                            };
+                        }
+                    }
+                }
+                _ => {
+                    let parsed = serde_json::from_slice::<Value>(&body).ok();
+                    let path = binding["path"].as_str().unwrap_or("$");
+                    match parsed {
+                        Some(mut value) if lookup(&value, path).is_some() => {
+                            let old = lookup(&value, path).unwrap().clone();
+                            let fresh = match (&substring, old.as_str()) {
+                                (Some(part), Some(text)) => {
+                                    Value::String(text.replace(part.as_str(), &new))
+                                }
+                                (None, None) => {
+                                    serde_json::from_str(&new).unwrap_or(Value::String(new))
+                                }
+                                _ => Value::String(new),
+                            };
+                            set(&mut value, path, fresh);
+                            body = serde_json::to_vec(&value).unwrap();
+                        }
+                        _ => {
+                            let part = substring.or(old_whole).unwrap_or_default();
+                            body = replace_bytes(&body, part.as_bytes(), new.as_bytes());
+                        }
+                    }
+                }
+            }
+        }
+        let mut builder = http::Request::builder()
+            .method(recorded["method"].as_str().unwrap())
+            .uri(&target);
+        for (name, value) in headers {
+            let value = value.replace("{{token:bootstrap-abcdef}}", "abcdef.0123456789abcdef");
+            // Recorded as latin-1.
+            let bytes: Vec<u8> = value
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+                .collect();
+            builder = builder.header(name, http::HeaderValue::from_bytes(&bytes).unwrap());
+        }
+        builder
+            .body(RequestBody::new(
+                Full::new(bytes::Bytes::from(body)).map_err(|never| match never {}),
+            ))
+            .unwrap()
+    }
+
+    async fn preexisting(&self, step: u64, done: &mut HashSet<usize>) {
+        let list = self.session.head["preexisting"].as_array().unwrap();
+        for (i, entry) in list.iter().enumerate() {
+            if entry["beforeStep"].as_u64().unwrap() > step || !done.insert(i) {
+                continue;
+            }
+            let request = http::Request::builder()
+                .method(entry["request"]["method"].as_str().unwrap())
+                .uri(entry["request"]["path"].as_str().unwrap())
+                .header("content-type", "application/json")
+                .header("user-agent", "setup")
+                .header("audit-id", "preexisting")
+                .body(RequestBody::new(
+                    Full::new(bytes::Bytes::from(entry["request"]["body"].to_string()))
+                        .map_err(|never| match never {}),
+                ))
+                .unwrap();
+            let user = UserInfo {
+                username: "kubernetes-super-admin".to_owned(),
+                groups: vec![
+                    "system:masters".to_owned(),
+                    "system:authenticated".to_owned(),
+                ],
+                ..UserInfo::default()
+            };
+            let response = pipeline::handle(
+                self.state.clone(),
+                request,
+                Peer::Local {
+                    user,
+                    address: "127.0.0.1".parse().unwrap(),
+                },
+            )
+            .await;
+            if !response.status().is_success() && std::env::var_os("REPLAY_LOG").is_some() {
+                let status = response.status();
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                eprintln!(
+                    "{}: preexisting {} answered {status}: {}",
+                    self.session.name,
+                    entry["request"]["path"],
+                    String::from_utf8_lossy(&body)
+                );
+            }
+        }
+    }
+
+    fn collect_events(&mut self) {
+        for event in self.memory.take() {
+            let value = serde_json::to_value(&event).unwrap();
+            self.events
+                .entry(event.audit_id.clone())
+                .or_default()
+                .push(value);
+        }
+    }
+
+    async fn run(mut self) -> Tally {
+        let mut tally = Tally::default();
+        let mut done = HashSet::new();
+        let mut open: Vec<(u64, u64, tokio::task::JoinHandle<Replayed>)> = Vec::new();
+        let session = self.session;
+        for exchange in &session.exchanges {
+            let step = exchange["step"].as_u64().unwrap();
+            self.preexisting(step, &mut done).await;
+            let request = self.request(exchange);
+            let peer = self.peer(exchange["identity"].as_str().unwrap());
+            let state = self.state.clone();
+            let cut = Duration::from_millis(
+                exchange["end_ms"].as_f64().unwrap_or(0.0) as u64
+                    - (exchange["start_ms"].as_f64().unwrap_or(0.0) as u64)
+                        .min(exchange["end_ms"].as_f64().unwrap_or(0.0) as u64),
+            );
+            let is_stream = exchange["response"].get("chunks").is_some();
+            let task = tokio::spawn(async move {
+                let response = pipeline::handle(state, request, peer).await;
+                drain(
+                    response,
+                    if is_stream {
+                        cut + Duration::from_millis(400)
+                    } else {
+                        Duration::from_secs(20)
+                    },
+                )
+                .await
+            });
+            let until = exchange["open_until_step"].as_u64();
+            if let (Some(until), true) = (until, is_stream) {
+                open.push((step, until, task));
+                // Let the watch start before what it is to see happens.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            } else {
+                let answer = task.await.unwrap_or(Replayed {
+                    status: 0,
+                    headers: Vec::new(),
+                    body: Vec::new(),
+                });
+                self.answers.insert(step, answer);
+            }
+            let mut still = Vec::new();
+            for (watch, until, task) in open {
+                if until <= step && !task.is_finished() {
+                    let _ = tokio::time::timeout(Duration::from_millis(100), async {
+                        while !task.is_finished() {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    })
+                    .await;
+                }
+                if task.is_finished() {
+                    if let Ok(answer) = task.await {
+                        self.answers.insert(watch, answer);
+                    }
+                } else {
+                    still.push((watch, until, task));
+                }
+            }
+            open = still;
+        }
+        for (watch, _, task) in open {
+            if let Ok(answer) = task.await {
+                self.answers.insert(watch, answer);
+            }
+        }
+        self.collect_events();
+        for exchange in &session.exchanges {
+            self.judge(exchange, &mut tally);
+        }
+        tally
+    }
+
+    fn judge(&self, exchange: &Value, tally: &mut Tally) {
+        let step = exchange["step"].as_u64().unwrap();
+        let want = &exchange["response"];
+        if want.get("stream").is_some() || want["status"] == 0 || want["status"] == 101 {
+            tally.skipped += 1;
+            return;
+        }
+        tally.total += 1;
+        let none = Replayed {
+            status: 0,
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let got = self.answers.get(&step).unwrap_or(&none);
+        let places = volatile(&exchange["placeholders"]);
+        let mut notes: Vec<(&'static str, String)> = Vec::new();
+        if want["status"] != got.status && !places.contains_key("@status") {
+            notes.push((
+                "status",
+                format!(
+                    "status {} want {}: {}",
+                    got.status,
+                    want["status"],
+                    String::from_utf8_lossy(&got.body)
+                        .chars()
+                        .take(300)
+                        .collect::<String>()
+                ),
+            ));
+        } else if !places.contains_key("@status") {
+            compare_headers(want, got, &places, &mut notes);
+            compare_body(want, got, &places, &mut notes);
+        }
+        self.compare_audit(exchange, got, &mut notes);
+        let watched = std::env::var("REPLAY_STEP")
+            .ok()
+            .and_then(|s| s.parse::<u64>().ok());
+        if watched == Some(step) {
+            eprintln!(
+                "REQUEST {}\nWANT {}\nGOT {} {:?} {}\nAUDIT {:#?}",
+                exchange["request"],
+                want,
+                got.status,
+                got.headers,
+                String::from_utf8_lossy(&got.body),
+                self.events_of(exchange, got)
+            );
+        }
+        if notes.is_empty() {
+            tally.agree += 1;
+            return;
+        }
+        let kinds: HashSet<&'static str> = notes.iter().map(|(kind, _)| *kind).collect();
+        for kind in kinds {
+            *tally.parts.entry(kind).or_default() += 1;
+        }
+        let request = &exchange["request"];
+        let mut text = format!(
+            "  step {step} {} {} {}",
+            exchange["identity"].as_str().unwrap(),
+            request["method"].as_str().unwrap(),
+            request["target"]
+                .as_str()
+                .unwrap()
+                .chars()
+                .take(140)
+                .collect::<String>()
+        );
+        for (kind, note) in notes.iter().take(6) {
+            let note: String = note.chars().take(500).collect();
+            text.push_str(&format!("\n      {kind}: {note}"));
+        }
+        tally.differences.push(text);
+    }
+
+    fn events_of(&self, exchange: &Value, got: &Replayed) -> Vec<Value> {
+        let sent = exchange["request"]["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case("audit-id"))
+            .map(|pair| pair[1].as_str().unwrap().to_owned())
+            .filter(|id| !id.is_empty());
+        let id = sent
+            .map(|latin| {
+                let bytes: Vec<u8> = latin.chars().map(|c| c as u8).collect();
+                String::from_utf8_lossy(&bytes).into_owned()
+            })
+            .unwrap_or_else(|| got.header("audit-id"));
+        self.events.get(&id).cloned().unwrap_or_default()
+    }
+
+    fn compare_audit(
+        &self,
+        exchange: &Value,
+        got: &Replayed,
+        notes: &mut Vec<(&'static str, String)>,
+    ) {
+        let want = exchange["audit"].as_array().unwrap();
+        let events = self.events_of(exchange, got);
+        let stages = |list: &[Value]| {
+            list.iter()
+                .map(|event| event["stage"].as_str().unwrap_or("?").to_owned())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        if stages(want) != stages(&events) {
+            notes.push((
+                "audit",
+                format!("stages [{}] want [{}]", stages(&events), stages(want)),
+            ));
+            return;
+        }
+        for (i, (want, got)) in want.iter().zip(&events).enumerate() {
+            let mut places = volatile(&exchange["audit_placeholders"][i]);
+            for name in ["auditID", "requestReceivedTimestamp", "stageTimestamp"] {
+                places.insert(format!("$.{name}"), "volatile".to_owned());
+            }
+            let mut want = want.clone();
+            if let Some(map) = want.get_mut("annotations").and_then(Value::as_object_mut) {
+                map.retain(|key, _| !key.starts_with("apiserver.latency.k8s.io/"));
+            }
+            let mut comparison = Comparison {
+                volatile: &places,
+                notes: Vec::new(),
+            };
+            comparison.compare(&want, got, "$");
+            for note in comparison.notes {
+                if note.contains("authorization.k8s.io/reason")
+                    && note.contains("RBAC: allowed by")
+                    && note.matches("RBAC: allowed by").count() == 2
+                {
+                    // Any of the bindings that allow may be named.
+                    continue;
+                }
+                notes.push((
+                    "audit",
+                    format!("[{}] {note}", want["stage"].as_str().unwrap()),
+                ));
+            }
+        }
+    }
+}
+
+fn replace_bytes(body: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    if old.is_empty() {
+        return body.to_vec();
+    }
+    let mut out = Vec::with_capacity(body.len());
+    let mut i = 0;
+    while i < body.len() {
+        if body[i..].starts_with(old) {
+            out.extend_from_slice(new);
+            i += old.len();
+        } else {
+            out.push(body[i]);
+            i += 1;
+        }
+    }
+    out
+}
+
+/// Reads an answer to its end, or as long as it may take.
+async fn drain(response: http::Response<ResponseBody>, limit: Duration) -> Replayed {
+    let status = response.status().as_u16();
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                value.as_bytes().iter().map(|b| *b as char).collect(),
+            )
+        })
+        .collect();
+    let mut body = response.into_body();
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(limit, async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                bytes.extend_from_slice(&data);
+            }
+        }
+    })
+    .await;
+    drop(body);
+    Replayed {
+        status,
+        headers,
+        body: bytes,
+    }
+}
+
+fn compare_headers(
+    want: &Value,
+    got: &Replayed,
+    places: &HashMap<String, String>,
+    notes: &mut Vec<(&'static str, String)>,
+) {
+    for name in [
+        "Content-Type",
+        "Cache-Control",
+        "Warning",
+        "Retry-After",
+        "X-Content-Type-Options",
+    ] {
+        if places.contains_key(&format!("@header:{name}")) {
+            continue;
+        }
+        let wanted: Vec<&str> = want["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name))
+            .map(|pair| pair[1].as_str().unwrap())
+            .collect();
+        let wanted = wanted
+            .join(" | ")
+            .replace("application/vnd.kubernetes.protobuf", "application/json");
+        let have = got
+            .header(&name.to_lowercase())
+            .replace("application/vnd.kubernetes.protobuf", "application/json");
+        if wanted != have {
+            notes.push(("header", format!("{name}: `{have}` want `{wanted}`")));
+        }
+    }
+}
+
+fn compare_body(
+    want: &Value,
+    got: &Replayed,
+    places: &HashMap<String, String>,
+    notes: &mut Vec<(&'static str, String)>,
+) {
+    if want.get("body_summary").is_some() {
+        return;
+    }
+    if let Some(chunks) = want["chunks"].as_array() {
+        let text = String::from_utf8_lossy(&got.body).into_owned();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+        let wanted: Vec<&str> = chunks
+            .iter()
+            .filter_map(|chunk| chunk["line"].as_str())
+            .map(str::trim)
+            .collect();
+        let kinds = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|line| {
+                    serde_json::from_str::<Value>(line)
+                        .map(|v| v["type"].as_str().unwrap_or("?").to_owned())
+                        .unwrap_or_else(|_| "?".to_owned())
+                })
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        if kinds(&lines) != kinds(&wanted) {
+            notes.push((
+                "watch",
+                format!("events [{}] want [{}]", kinds(&lines), kinds(&wanted)),
+            ));
+            return;
+        }
+        for (i, (want, got)) in wanted.iter().zip(&lines).enumerate() {
+            let prefix = format!("#{i}.");
+            let places: HashMap<String, String> = places
+                .iter()
+                .filter_map(|(path, kind)| {
+                    Some((format!("$.{}", path.strip_prefix(&prefix)?), kind.clone()))
+                })
+                .collect();
+            let (Ok(want), Ok(got)) = (
+                serde_json::from_str::<Value>(want),
+                serde_json::from_str::<Value>(got),
+            ) else {
+                continue;
+            };
+            let mut comparison = Comparison {
+                volatile: &places,
+                notes: Vec::new(),
+            };
+            comparison.compare(&want, &got, "$");
+            notes.extend(
+                comparison
+                    .notes
+                    .into_iter()
+                    .map(|note| ("watch", format!("#{i} {note}"))),
+            );
+        }
+        return;
+    }
+    let wanted = want["body"].as_str().map(str::to_owned);
+    let json = match (&wanted, want.get("body_json")) {
+        (_, Some(json)) => Some(json.clone()),
+        (Some(text), None) => serde_json::from_str(text).ok(),
+        (None, None) => None,
+    };
+    let got_body = got.body.clone();
+    match (json, got.json()) {
+        (Some(want), Some(got)) => {
+            let mut comparison = Comparison {
+                volatile: places,
+                notes: Vec::new(),
+            };
+            comparison.compare(&want, &got, "$");
+            notes.extend(comparison.notes.into_iter().map(|note| ("body", note)));
+            let indented = |text: &str| text.starts_with("{\n  ");
+            if let Some(text) = &wanted
+                && indented(text) != indented(&String::from_utf8_lossy(&got_body))
+            {
+                notes.push(("layout", "indentation differs".to_owned()));
+            }
+        }
+        (None, None) => {
+            let text = String::from_utf8_lossy(&got.body).into_owned();
+            let wanted = wanted.unwrap_or_default();
+            if text != wanted && !places.contains_key("$") && want.get("body_b64").is_none() {
+                notes.push((
+                    "body",
+                    format!(
+                        "`{}` want `{}`",
+                        text.chars().take(200).collect::<String>(),
+                        wanted.chars().take(200).collect::<String>()
+                    ),
+                ));
+            }
+        }
+        (Some(_), None) => notes.push((
+            "body",
+            format!(
+                "no JSON: `{}`",
+                String::from_utf8_lossy(&got.body)
+                    .chars()
+                    .take(200)
+                    .collect::<String>()
+            ),
+        )),
+        (None, Some(got)) => {
+            if !places.contains_key("$") && want.get("body_b64").is_none() {
+                notes.push(("body", format!("JSON {} want text", brief(&got))));
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_exchanges_are_answered_and_audited_alike() {
+    let authorities = Arc::new(Authorities::make());
+    let show: usize = std::env::var("REPLAY_SHOW")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    let with_controllers = std::env::var_os("REPLAY_CONTROLLERS").is_some();
+    // Sessions mostly wait for watches to end: run all at once.
+    let tasks: Vec<_> = sessions()
+        .into_iter()
+        .filter(|session| session.head["controllers"] == false || with_controllers)
+        .map(|session| {
+            let authorities = authorities.clone();
+            tokio::spawn(async move {
+                let store = tokio::task::spawn_blocking(base_store).await.unwrap();
+                let tally = Replay::new(&session, &authorities, store).run().await;
+                (session.name, tally)
+            })
+        })
+        .collect();
+    let (mut agree, mut total) = (0, 0);
+    for task in tasks {
+        let (name, tally) = task.await.unwrap();
+        println!(
+            "replay {name}: {}/{} agree ({} not compared), differing in {:?}",
+            tally.agree, tally.total, tally.skipped, tally.parts
+        );
+        for difference in tally.differences.iter().take(show) {
+            println!("{difference}");
+        }
+        agree += tally.agree;
+        total += tally.total;
+    }
+    println!("replay: {agree}/{total}");
+    if std::env::var_os("REPLAY").is_none() {
+        assert!(
+            agree >= FLOOR,
+            "{agree} exchanges agree, fewer than {FLOOR}"
+        );
+    }
+}

@@ -17,9 +17,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::apiserver::catalog::{self, Resource};
+use super::apiserver::program::KubeApiServer;
 use super::cluster::bootstrap;
 use super::machine::Machine;
 use super::pace::Pace;
+use super::process::Programs;
 use super::root::{self, Spec};
 use super::store::{Op, Store, StoreError};
 
@@ -250,9 +252,38 @@ pub fn boot(config: &Config) -> Result<Running, BootError> {
     })
 }
 
+/// The kubelet with the programs its static pods run.
 async fn kubelet(machine: Arc<Machine>, shutdown: CancellationToken) {
-    let _ = machine;
-    shutdown.cancelled().await;
+    let programs = Programs::new()
+        .with(
+            "kube-apiserver",
+            Arc::new(KubeApiServer::new(machine.clone())),
+        )
+        .with("etcd", Arc::new(Stub(Some(machine.clone()))))
+        .with("kube-controller-manager", Arc::new(Stub(None)))
+        .with("kube-scheduler", Arc::new(Stub(None)));
+    super::kubelet::run(machine, programs, shutdown).await;
+}
+
+struct Stub(Option<Arc<Machine>>);
+
+impl super::process::Program for Stub {
+    fn run(
+        &self,
+        process: super::process::Process,
+    ) -> std::pin::Pin<Box<dyn Future<Output = i32> + Send>> {
+        let machine = self.0.clone();
+        Box::pin(async move {
+            if let Some(machine) = &machine {
+                machine.etcd_up.send_replace(true);
+            }
+            process.terminate.cancelled().await;
+            if let Some(machine) = &machine {
+                machine.etcd_up.send_replace(false);
+            }
+            0
+        })
+    }
 }
 
 /// Key that says the initial objects are there. Outside of `/registry/`: no API object.

@@ -41,3 +41,6 @@ pub fn attempt_schema() -> serde_json::Value {
     }
     schema
 }
+
+#[cfg(test)]
+mod tests;

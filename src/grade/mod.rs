@@ -17,7 +17,6 @@ pub mod probes;
 pub mod render;
 pub mod report;
 pub mod run;
-pub mod space;
 
 pub use report::{CheckReport, CheckStatus, Report};
 pub use run::{GradeError, Options, grade};

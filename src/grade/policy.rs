@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::probes::describe;
 use super::report::Outcome;
+use crate::audit::compare::{Identity, Scope, try_representatives};
 use crate::audit::evaluate::{Attributes, Decision, evaluate};
 use crate::audit::level::{Level, Stage};
-use crate::audit::policy::{Policy, load};
+use crate::audit::policy::{Policy, PolicyRule, load};
 use crate::scenario::definition::{Compare, PolicyCheck, PolicyGoal, Stages};
 
 /// A request on which the policy does not do what is asked.
@@ -50,20 +51,24 @@ impl<'a> Comparison<'a> {
         policy: &Policy,
         check: &PolicyCheck,
     ) -> Result<Vec<Counterexample>, String> {
-        let only = matcher(&check.only)?;
-        let except = matcher(&check.except)?;
-        let mut policies = vec![&self.reference, policy];
-        policies.extend(only.as_ref());
-        policies.extend(except.as_ref());
-        let matches = |policy: &Option<Policy>, request: &Attributes| {
-            policy
-                .as_ref()
-                .map(|policy| evaluate(policy, request).level != Level::None)
+        let scope = Scope {
+            within: matches(&check.only)?,
+            without: matches(&check.except)?,
+            identities: self
+                .goal
+                .users
+                .iter()
+                .map(|user| Identity {
+                    user: user.clone(),
+                    groups: vec!["system:authenticated".to_owned()],
+                })
+                .collect(),
+            namespaces: self.goal.namespaces.clone(),
+            ..Scope::default()
         };
-        Ok(super::space::requests(&policies, self.goal)
+        Ok(try_representatives(&[&self.reference, policy], &scope)
+            .map_err(|error| error.to_string())?
             .into_iter()
-            .filter(|request| matches(&only, request).unwrap_or(true))
-            .filter(|request| !matches(&except, request).unwrap_or(false))
             .filter_map(|request| {
                 let wanted = evaluate(&self.reference, &request);
                 let got = evaluate(policy, &request);
@@ -85,7 +90,11 @@ impl<'a> Comparison<'a> {
         let found = match self.counterexamples(policy, check) {
             Ok(found) => found,
             Err(error) => {
-                return Outcome::blocked("", format!("the check itself is wrong: {error}"), "");
+                return Outcome::blocked(
+                    "every request of this kind is treated as asked",
+                    format!("blocked: {error}"),
+                    "ckslab scenario lint",
+                );
             }
         };
         let Some(first) = found.first() else {
@@ -122,12 +131,12 @@ pub fn reference(goal: &PolicyGoal) -> Result<Policy, String> {
     }
 }
 
-/// A policy that records what one of the matches matches.
-fn matcher(matches: &[Value]) -> Result<Option<Policy>, String> {
-    if matches.is_empty() {
-        return Ok(None);
+/// The match parts of rules, as rules.
+fn matches(parts: &[Value]) -> Result<Vec<PolicyRule>, String> {
+    if parts.is_empty() {
+        return Ok(Vec::new());
     }
-    let rules: Vec<Value> = matches
+    let rules: Vec<Value> = parts
         .iter()
         .map(|rule| {
             let mut rule = rule.clone();
@@ -142,7 +151,7 @@ fn matcher(matches: &[Value]) -> Result<Option<Policy>, String> {
     let loaded = load(text.as_bytes()).map_err(|error| error.message)?;
     match loaded.warnings.first() {
         Some(warning) => Err(warning.clone()),
-        None => Ok(Some(loaded.policy)),
+        None => Ok(loaded.policy.rules),
     }
 }
 

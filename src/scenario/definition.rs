@@ -297,6 +297,9 @@ pub struct ManifestEdit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FindWith {
+    /// Whether it is done for this seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// The text to find; it must be there.
     pub find: String,
     /// What takes its place.

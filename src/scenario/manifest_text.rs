@@ -306,6 +306,7 @@ mod tests {
                 remove_mounts: vec!["audit".into()],
                 remove_volumes: vec!["audit".into()],
                 replace: vec![FindWith {
+                    when: None,
                     find: "    touched: \"yes\"\n".into(),
                     with: String::new(),
                 }],

@@ -9,7 +9,9 @@ fn every_embedded_scenario_resolves_for_many_seeds() {
         all.iter()
             .map(|scenario| scenario.definition.id.as_str())
             .collect::<Vec<_>>(),
-        ["audit-01", "audit-02", "audit-03", "audit-04", "audit-05", "audit-06", "sandbox"]
+        [
+            "audit-01", "audit-02", "audit-03", "audit-04", "audit-05", "audit-06", "sandbox"
+        ]
     );
     for scenario in &all {
         for seed in 0..25 {

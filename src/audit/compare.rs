@@ -187,13 +187,20 @@ pub fn representatives(policies: &[&Policy], scope: &Scope) -> Vec<Attributes> {
     try_representatives(policies, scope).unwrap_or_default()
 }
 
-fn order_key(request: &Attributes) -> (&str, &str, &str, &[String], &str) {
+/// A total order, so that equal policies give the same list every time.
+fn order_key(request: &Attributes) -> (&str, &str, &str, &[String], &str, [&str; 4]) {
     (
         &request.path,
         &request.verb,
         request.user.as_deref().unwrap_or_default(),
         &request.groups,
         &request.name,
+        [
+            &request.api_group,
+            &request.resource,
+            &request.subresource,
+            &request.namespace,
+        ],
     )
 }
 

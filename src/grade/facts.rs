@@ -99,15 +99,22 @@ impl Facts {
         if self.running() && self.state.ready {
             return None;
         }
-        Some(format!(
-            "blocked: the API server is {}",
-            self.describe_state()
-        ))
+        Some(format!("blocked: the API server is {}", self.phase()))
     }
 
     /// The state in words: phase, reason, and the line of the log that matters.
     #[must_use]
     pub fn describe_state(&self) -> String {
+        let mut text = self.phase();
+        if let Some(line) = self.telling_line() {
+            text.push_str(&format!("; its log ends with `{line}`"));
+        }
+        text
+    }
+
+    /// Phase and reason in words.
+    #[must_use]
+    pub fn phase(&self) -> String {
         let state = &self.state;
         let mut text = match state.state {
             ContainerPhase::Running if state.ready => "running and ready".to_owned(),
@@ -120,9 +127,6 @@ impl Facts {
             && let Some(reason) = &state.reason
         {
             text.push_str(&format!(" ({reason})"));
-        }
-        if let Some(line) = self.telling_line() {
-            text.push_str(&format!("; its log ends with `{line}`"));
         }
         text
     }

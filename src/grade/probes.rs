@@ -69,7 +69,8 @@ pub fn send(probes: &[Probe], reference: &Policy, courier: &dyn Courier) -> Voll
             messages.push(message.clone());
             sent.push(Sent {
                 probe: probe.id.clone(),
-                words: format!("{} as {user}", describe(&attributes)),
+                words: format!("{} as {user}", describe(&attributes))
+                    .replace(&nonce, "ckslab-probe"),
                 message,
                 attributes,
                 wanted,

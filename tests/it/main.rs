@@ -8,6 +8,8 @@
 )]
 
 mod conformance_policy;
+mod fake_node;
+mod grade;
 mod kinds;
 mod registry;
 mod replay;

@@ -60,10 +60,7 @@ pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
             );
         }
     }
-    Outcome::pass(
-        expected,
-        format!("{ours} entries of the grader's requests were added"),
-    )
+    Outcome::pass(expected, "entries of the grader's requests were added")
 }
 
 fn base64_of(text: &str) -> String {
@@ -112,7 +109,13 @@ pub fn probes(context: &Context<'_>, check: &ProbesCheck) -> Outcome {
                 let look = if matches!(problem, Problem::Missing(_)) {
                     format!("kubectl get ns; tail -2 {path}")
                 } else {
-                    format!("grep {} {path}", sent.message.audit_id)
+                    // Not by Audit-ID: the same lab must give the same report every time.
+                    let word = if sent.attributes.resource_request {
+                        &sent.attributes.resource
+                    } else {
+                        &sent.attributes.path
+                    };
+                    format!("tail -n 50 {path} | grep {word} | tail -n 2")
                 };
                 first = Some((format!("{}: {wanted}", sent.words), problem.words(), look));
             }

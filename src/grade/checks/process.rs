@@ -20,10 +20,7 @@ pub fn flag(context: &Context<'_>, check: &FlagCheck) -> Outcome {
     if !context.facts.running() {
         return Outcome::blocked(
             expected,
-            format!(
-                "blocked: the API server is {}",
-                context.facts.describe_state()
-            ),
+            format!("blocked: the API server is {}", context.facts.phase()),
             context.facts.where_to_look(),
         );
     }

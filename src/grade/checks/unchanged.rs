@@ -21,10 +21,7 @@ pub fn unchanged(context: &Context<'_>, check: &UnchangedCheck) -> Outcome {
         if !context.facts.running() {
             return Outcome::blocked(
                 expected,
-                format!(
-                    "blocked: the API server is {}",
-                    context.facts.describe_state()
-                ),
+                format!("blocked: the API server is {}", context.facts.phase()),
                 context.facts.where_to_look(),
             );
         }

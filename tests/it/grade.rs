@@ -1,0 +1,152 @@
+//! Grading by itself, on a node made of a table of files: every attempt of every scenario.
+
+use ckslab::grade::run::grade_with;
+use ckslab::grade::{CheckStatus, Options, Report};
+use ckslab::scenario::{AttemptKind, Baseline, Resolved, Scenario};
+
+use super::fake_node::FakeNode;
+
+fn graded(node: &FakeNode, resolved: &Resolved, baseline: &Baseline) -> Report {
+    let options = Options {
+        settle: std::time::Duration::ZERO,
+        entries: std::time::Duration::ZERO,
+    };
+    grade_with(node, resolved, baseline, options, &|_| {}, node).unwrap()
+}
+
+fn started(resolved: &Resolved) -> (FakeNode, Baseline) {
+    let node = FakeNode::new();
+    let baseline = resolved.apply_setup(&node).unwrap();
+    (node, baseline)
+}
+
+/// Everything a verdict says about an attempt that is not as recorded.
+pub fn complaints(attempt: &ckslab::scenario::Attempt, report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let failing: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| check.status == CheckStatus::Fail)
+        .map(|check| check.id.as_str())
+        .collect();
+    let named: Vec<&str> = report
+        .checks
+        .iter()
+        .filter_map(|check| check.misconception_id.as_deref())
+        .collect();
+    match (&attempt.file.kind, &attempt.file.expect) {
+        (AttemptKind::Wrong, Some(expect)) => {
+            if report.score != expect.score {
+                wrong.push(format!(
+                    "score {} instead of {}",
+                    report.score, expect.score
+                ));
+            }
+            if failing != expect.failing {
+                wrong.push(format!(
+                    "failing {failing:?} instead of {:?}",
+                    expect.failing
+                ));
+            }
+            for misconception in &expect.misconceptions {
+                if !named.contains(&misconception.as_str()) {
+                    wrong.push(format!("{misconception} is not named, only {named:?}"));
+                }
+            }
+            if report.passed {
+                wrong.push("it passes".to_owned());
+            }
+        }
+        (AttemptKind::Wrong, None) => wrong.push("says not what is expected".to_owned()),
+        _ => {
+            if report.score != report.max || !report.passed {
+                wrong.push(format!("score {} of {}", report.score, report.max));
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        for check in &report.checks {
+            if check.status != CheckStatus::Pass {
+                wrong.push(format!(
+                    "  {} {}: expected {}; seen {}",
+                    check.status.name(),
+                    check.id,
+                    check.expected,
+                    check.seen
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_attempt_gets_what_it_deserves() {
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for scenario in Scenario::all(None).unwrap() {
+        for seed in 0..6 {
+            let resolved = scenario.resolve(seed).unwrap();
+            if !resolved.is_graded() {
+                continue;
+            }
+            let (node, baseline) = started(&resolved);
+            let untouched = graded(&node, &resolved, &baseline);
+            if untouched.score != 0 || untouched.passed {
+                failures.push(format!(
+                    "{} seed {seed} untouched: {}",
+                    resolved.definition.id, untouched.score
+                ));
+                for check in untouched.checks.iter().filter(|check| check.points > 0) {
+                    failures.push(format!("  {} passes: {}", check.id, check.seen));
+                }
+            }
+            assert_eq!(
+                untouched.max, resolved.definition.points,
+                "{}",
+                resolved.definition.id
+            );
+            for attempt in &resolved.attempts {
+                let (node, baseline) = started(&resolved);
+                ckslab::node::Node::api_server(&node).unwrap();
+                if let Err(error) = attempt.play(&node) {
+                    failures.push(format!(
+                        "{} seed {seed} {}: {error}",
+                        resolved.definition.id, attempt.name
+                    ));
+                    continue;
+                }
+                let report = graded(&node, &resolved, &baseline);
+                let wrong = complaints(attempt, &report);
+                if !wrong.is_empty() {
+                    failures.push(format!(
+                        "{} seed {seed} {}:",
+                        resolved.definition.id, attempt.name
+                    ));
+                    failures.extend(wrong.into_iter().map(|line| format!("  {line}")));
+                }
+                if graded(&node, &resolved, &baseline) != report {
+                    failures.push(format!(
+                        "{} seed {seed} {}: not the same the second time",
+                        resolved.definition.id, attempt.name
+                    ));
+                }
+                count += 1;
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count > 200, "{count}");
+}
+
+#[test]
+fn the_sandbox_has_nothing_to_grade() {
+    let resolved = Scenario::find("sandbox", None).unwrap().resolve(1).unwrap();
+    let (node, baseline) = started(&resolved);
+    let report = graded(&node, &resolved, &baseline);
+    assert!(!report.passed);
+    assert_eq!(
+        report.notes,
+        ["`sandbox` is for free play: there is nothing to grade"]
+    );
+}

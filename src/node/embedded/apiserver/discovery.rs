@@ -47,10 +47,15 @@ pub fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> Option<ApiResult> {
     )
 }
 
-/// Where clients reach the server, as `/api` tells them.
+/// Where clients reach the server, as `/api` tells them: the advertised address.
 fn server_address(state: &ApiState) -> String {
-    let _ = state;
-    "172.30.1.2:6443".to_owned()
+    let advertised = state.flags.line.text("advertise-address");
+    let host = if advertised.is_empty() {
+        &state.machine.node_ip
+    } else {
+        &advertised
+    };
+    format!("{host}:{}", state.flags.secure_port())
 }
 
 /// A document that aggregated discovery and the legacy one are made of.

@@ -19,7 +19,7 @@ pub(super) fn definition_name(custom: &CustomResource) -> String {
 pub(super) fn build(
     dialect: Dialect,
     all: &[&CustomResource],
-) -> (BTreeMap<String, Value>, BTreeMap<String, Value>) {
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     let meta = |name| ("meta.k8s.io", "v1", name);
     let mut wanted = vec![
         meta("DeleteOptions"),
@@ -39,8 +39,8 @@ pub(super) fn build(
     for custom in all {
         let name = definition_name(custom);
         let (object, list) = pair(dialect, custom, &name);
-        schemas.insert(format!("{name}List"), list);
-        schemas.insert(name.clone(), object);
+        schemas.insert(format!("{name}List"), list.to_string());
+        schemas.insert(name.clone(), object.to_string());
         let resource = paths::Described {
             dialect,
             resource: &custom.resource,

@@ -11,19 +11,19 @@ use crate::node::embedded::apiserver::schema::{
     Definition, Definitions, Described, Kind, Property,
 };
 
-/// The definitions reachable from these kinds, by name.
+/// The definitions reachable from these kinds, by name, as JSON texts: the documents are large, values many times as large.
 pub(super) fn build(
     dialect: Dialect,
     roots: &[(&str, &str, &str)],
     texts: &Map<String, Value>,
-) -> BTreeMap<String, Value> {
+) -> BTreeMap<String, String> {
     let definitions = Definitions::reachable(roots);
     definitions
         .iter()
         .map(|definition| {
             let name = definition.name();
             let text = texts.get(&name).unwrap_or(&Value::Null);
-            (name, one(dialect, &definition, text))
+            (name, one(dialect, &definition, text).to_string())
         })
         .collect()
 }
@@ -80,12 +80,13 @@ fn structure(
     if !properties.is_empty() {
         out.insert("properties".to_owned(), properties.into());
     }
-    match text.get("required") {
-        Some(required) => _ = out.insert("required".to_owned(), required.clone()),
-        None if text.is_null() && definition.go_name().ends_with("List") => {
-            out.insert("required".to_owned(), json!(["items"]));
-        }
-        None => {}
+    let required: Vec<&str> = definition
+        .properties()
+        .filter(Property::is_required)
+        .map(|property| property.name())
+        .collect();
+    if !required.is_empty() {
+        out.insert("required".to_owned(), required.into());
     }
     out.insert("type".to_owned(), "object".into());
 }
@@ -137,7 +138,10 @@ fn member(dialect: Dialect, property: &Property, description: Option<&Value>) ->
             members.insert("default".to_owned(), default);
         }
         if let Some(description) = description {
-            members.insert("description".to_owned(), description.clone());
+            members.insert(
+                "description".to_owned(),
+                text_of(description, &property.ty()),
+            );
         }
         let info = property.info();
         if let Some(list_type) = info.list_type {
@@ -164,11 +168,38 @@ fn member(dialect: Dialect, property: &Property, description: Option<&Value>) ->
     out
 }
 
+/// A description, with the values that the field can have.
+fn text_of(description: &Value, ty: &Described) -> Value {
+    let values = match ty {
+        Described::Scalar { values, .. } if !values.is_empty() => values,
+        _ => return description.clone(),
+    };
+    let mut out = description.as_str().unwrap_or_default().to_owned();
+    out.push_str("\n\nPossible enum values:");
+    for value in values {
+        out.push_str(&format!("\n - `\"{value}\"`"));
+    }
+    out.into()
+}
+
 /// The schema of a type.
 fn value(dialect: Dialect, ty: &Described) -> Value {
     match ty {
-        Described::Scalar { kind, format } if format.is_empty() => json!({ "type": kind }),
-        Described::Scalar { kind, format } => json!({ "format": format, "type": kind }),
+        Described::Scalar {
+            kind,
+            format,
+            values,
+        } => {
+            let mut out = json!({ "type": kind });
+            if !format.is_empty() {
+                out["format"] = (*format).into();
+            }
+            if !values.is_empty() {
+                out["enum"] = values.clone().into();
+            }
+            out.sort_all_objects();
+            out
+        }
         Described::Anything => json!({ "type": "object" }),
         Described::List(inner) => json!({ "items": item(dialect, inner), "type": "array" }),
         Described::Map(inner) => {
@@ -189,7 +220,7 @@ fn item(dialect: Dialect, ty: &Described) -> Value {
             if !ty.has_own_form() {
                 members.insert("default".to_owned(), json!({}));
             }
-        } else if let Described::Scalar { kind, format } = ty
+        } else if let Described::Scalar { kind, format, .. } = ty
             && *format != "byte"
         {
             let zero = match *kind {

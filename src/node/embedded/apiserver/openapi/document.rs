@@ -183,10 +183,10 @@ impl Writer {
         self.first = true;
     }
 
-    fn member(&mut self, name: &str, value: &Value) {
+    /// A member whose value is JSON already.
+    fn member(&mut self, name: &str, json: &str) {
         let comma = if self.first { "" } else { "," };
-        _ = write!(self.out, "{comma}{}:", Value::from(name));
-        _ = serde_json::to_writer(&mut self.out, value);
+        _ = write!(self.out, "{comma}{}:{json}", Value::from(name));
         self.first = false;
     }
 
@@ -197,8 +197,8 @@ impl Writer {
 
 /// The parts of a document of version 3, or of that group and version in version 2.
 pub(super) struct Parts {
-    pub schemas: BTreeMap<String, Value>,
-    pub paths: BTreeMap<String, Value>,
+    pub schemas: BTreeMap<String, String>,
+    pub paths: BTreeMap<String, String>,
 }
 
 impl Parts {
@@ -249,7 +249,7 @@ impl Parts {
         } else {
             format!("/apis/{group}/{version}/")
         };
-        described.insert(base, simple(dialect, "APIResourceList"));
+        described.insert(base, simple(dialect, "APIResourceList").to_string());
         for resource in resources {
             let definition = definitions::name_of(group, version, &resource.kind);
             let described_resource = paths::Described {
@@ -279,7 +279,7 @@ impl Parts {
         };
         Self {
             schemas,
-            paths: BTreeMap::from([(path.to_owned(), simple(dialect, kind))]),
+            paths: BTreeMap::from([(path.to_owned(), simple(dialect, kind).to_string())]),
         }
     }
 
@@ -325,7 +325,7 @@ pub(super) fn of_version(index: &Index<'_>, name: &str, hash: &str) -> Document 
         let (parts, info) = Parts::named(index, name);
         let mut writer = Writer::new();
         writer.raw("{\"openapi\":\"3.0.0\",");
-        writer.member("info", &info);
+        writer.member("info", &info.to_string());
         writer.raw(",\"paths\":{");
         for (path, item) in &parts.paths {
             writer.member(path, item);
@@ -335,7 +335,7 @@ pub(super) fn of_version(index: &Index<'_>, name: &str, hash: &str) -> Document 
             writer.member(name, schema);
         }
         writer.raw("},");
-        writer.member("securitySchemes", &security());
+        writer.member("securitySchemes", &security().to_string());
         writer.raw("}}");
         writer.finish()
     })
@@ -345,8 +345,8 @@ pub(super) fn of_version(index: &Index<'_>, name: &str, hash: &str) -> Document 
 pub(super) fn whole(index: &Index<'_>, hash: &str) -> Document {
     cached(hash, || {
         let mut writer = Writer::new();
-        let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
-        let mut described: BTreeMap<String, Value> = BTreeMap::new();
+        let mut schemas: BTreeMap<String, String> = BTreeMap::new();
+        let mut described: BTreeMap<String, String> = BTreeMap::new();
         let mut add = |parts: Parts| {
             described.extend(parts.paths);
             schemas.extend(parts.schemas);
@@ -376,9 +376,13 @@ pub(super) fn whole(index: &Index<'_>, hash: &str) -> Document {
             let (schemas, paths) = custom::build(Dialect::V2, all);
             add(Parts { schemas, paths });
         }
-        schemas.extend(roots::version_info());
+        schemas.extend(
+            roots::version_info()
+                .into_iter()
+                .map(|(name, schema)| (name, schema.to_string())),
+        );
         writer.raw("{\"swagger\":\"2.0\",");
-        writer.member("info", &json!({ "title": "Kubernetes", "version": "1.36" }));
+        writer.member("info", r#"{"title":"Kubernetes","version":"1.36"}"#);
         writer.raw(",\"paths\":{");
         for (path, item) in &described {
             writer.member(path, item);
@@ -388,8 +392,8 @@ pub(super) fn whole(index: &Index<'_>, hash: &str) -> Document {
             writer.member(name, schema);
         }
         writer.raw("},");
-        writer.member("securityDefinitions", &security());
-        writer.member("security", &json!([{ "BearerToken": [] }]));
+        writer.member("securityDefinitions", &security().to_string());
+        writer.member("security", "[{\"BearerToken\":[]}]");
         writer.raw("}");
         writer.finish()
     })

@@ -72,8 +72,8 @@ const DELETE: &[(&str, &str)] = &[
 ];
 
 impl Described<'_> {
-    /// The paths of the resource and its subresources.
-    pub fn paths(&self) -> Vec<(String, Value)> {
+    /// The paths of the resource and its subresources, as JSON texts.
+    pub fn paths(&self) -> Vec<(String, String)> {
         let resource = self.resource;
         let base = if resource.group.is_empty() {
             format!("/api/{}", resource.version)
@@ -127,7 +127,9 @@ impl Described<'_> {
             item.as_object()
                 .is_some_and(|item| item.keys().any(|key| key != "parameters"))
         });
-        out
+        out.into_iter()
+            .map(|(path, item)| (path, item.to_string()))
+            .collect()
     }
 
     fn kind(&self) -> (&str, &str, &str) {

@@ -34,6 +34,8 @@ pub enum Described {
         kind: &'static str,
         /// `int32`, `byte`...; may be empty.
         format: &'static str,
+        /// The values of an enumeration, sorted; may be empty.
+        values: Vec<&'static str>,
     },
     /// Any JSON.
     Anything,
@@ -48,7 +50,18 @@ pub enum Described {
 impl Described {
     fn of(id: ShapeId) -> Self {
         let types = types();
-        let scalar = |kind, format| Self::Scalar { kind, format };
+        let values = match types.shape(types.strip(id)) {
+            Shape::Named(name) => types
+                .named
+                .get(usize::from(name))
+                .map_or("", |named| named.values),
+            _ => "",
+        };
+        let scalar = |kind, format| Self::Scalar {
+            kind,
+            format,
+            values: values.split(',').filter(|_| !values.is_empty()).collect(),
+        };
         match types.bare(id) {
             Shape::Bool => scalar("boolean", ""),
             Shape::Int32 => scalar("integer", "int32"),
@@ -231,6 +244,12 @@ impl Property {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.field.json
+    }
+
+    /// Whether objects must have it.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        !self.field.omit_empty && !self.field.optional
     }
 
     /// Type.

@@ -6,11 +6,11 @@
 //! package NAME GO-PACKAGE GROUP
 //! struct NAME [s=atomic]
 //!  JSON-NAME PROTOBUF-NUMBER GO-TYPE [FLAGS]
-//! alias NAME GO-TYPE
+//! alias NAME GO-TYPE [e=VALUE,VALUE...]
 //! ```
 //!
 //! Flags of a field: `inline` (embedded, its fields appear in the parent), `o` (left out when empty), `z` (left out when
-//! zero), `r` (repeated in protobuf), `p=` patch strategy, `k=` patch merge key, `l=` list type and `:keys`, `s=` struct or
+//! zero), `?` (optional though always there), `r` (repeated in protobuf), `p=` patch strategy, `k=` patch merge key, `l=` list type and `:keys`, `s=` struct or
 //! map type, `d=` default as JSON. The name `.` belongs to an inline field, `-` to one without JSON.
 
 use std::collections::HashMap;
@@ -68,6 +68,8 @@ pub(super) struct Named {
     pub name: &'static str,
     pub package: u16,
     pub underlying: ShapeId,
+    /// The values of an enumeration, sorted, comma-separated.
+    pub values: &'static str,
 }
 
 /// A struct.
@@ -92,6 +94,7 @@ pub(super) struct Field {
     pub inline: bool,
     pub omit_empty: bool,
     pub omit_zero: bool,
+    pub optional: bool,
     pub repeated: bool,
     pub patch_strategy: &'static str,
     pub merge_key: &'static str,
@@ -234,6 +237,7 @@ impl Types {
                         && let Some(known) = self.named.get_mut(usize::from(*id))
                     {
                         known.underlying = underlying;
+                        known.values = line.split_once(" e=").map_or("", |(_, values)| values);
                     }
                 }
                 _ => {}
@@ -285,6 +289,7 @@ impl Types {
             name,
             package,
             underlying,
+            values: "",
         });
         self.names.insert((package_name, name), Shape::Named(id));
     }
@@ -341,6 +346,7 @@ impl Types {
             inline: false,
             omit_empty: false,
             omit_zero: false,
+            optional: false,
             repeated: false,
             patch_strategy: "",
             merge_key: "",
@@ -363,6 +369,7 @@ impl Types {
                     "inline" => field.inline = true,
                     "o" => field.omit_empty = true,
                     "z" => field.omit_zero = true,
+                    "?" => field.optional = true,
                     "r" => field.repeated = true,
                     _ => {}
                 },

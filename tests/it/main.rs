@@ -17,3 +17,4 @@ mod schema;
 
 mod builder;
 mod cli;
+mod lab;

@@ -90,15 +90,18 @@ fn start_again_goes_on_with_the_same_lab() {
             "error: lab `sandbox` is already started with seed `1`\n\n\
              hint: ckslab stop sandbox first: your work in it is dropped at the next start with other options\n",
         );
-    test.run(["stop"]).ok().stderr("").stdout(
-        "lab sandbox is stopped (ckslab start sandbox goes on with it)\n",
-    );
+    test.run(["stop"])
+        .ok()
+        .stderr("")
+        .stdout("lab sandbox is stopped (ckslab start sandbox goes on with it)\n");
     assert_eq!(test.pid("sandbox"), None);
     test.run(["status"])
         .code(4)
         .stdout("")
         .stderr("error: lab `sandbox` is stopped\n\nhint: ckslab start sandbox\n");
-    test.run(["stop"]).ok().stdout("lab sandbox was not running\n");
+    test.run(["stop"])
+        .ok()
+        .stdout("lab sandbox was not running\n");
     test.start("sandbox");
     assert_eq!(
         fs::read_to_string(test.node("sandbox", "/root/notes")).unwrap(),
@@ -106,7 +109,9 @@ fn start_again_goes_on_with_the_same_lab() {
     );
     test.run(["stop"]).ok();
     let other = test
-        .run(["start", "sandbox", "--engine", "embedded", "--seed", "2", "-o", "json"])
+        .run([
+            "start", "sandbox", "--engine", "embedded", "--seed", "2", "-o", "json",
+        ])
         .ok()
         .json();
     assert_eq!(other["seed"], 2);
@@ -158,7 +163,9 @@ fn killed_node_is_found_again_with_nothing_lost() {
     );
     // A process that is gone is no reason not to stop or reset.
     test.kill_node("sandbox");
-    test.run(["stop"]).ok().stdout("lab sandbox was not running\n");
+    test.run(["stop"])
+        .ok()
+        .stdout("lab sandbox was not running\n");
     test.run(["reset"]).ok();
     assert!(!test.node("sandbox", "/root/notes").exists());
 }
@@ -255,7 +262,9 @@ fn stop_removes_when_asked_and_stops_all() {
         .ok()
         .stdout("lab sandbox is removed\n");
     assert!(!test.lab("sandbox").exists());
-    test.run(["stop", "--all"]).ok().stdout("no lab is started\n");
+    test.run(["stop", "--all"])
+        .ok()
+        .stdout("no lab is started\n");
     test.run(["status"]).code(4);
 }
 
@@ -266,10 +275,14 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
     let policy = test.work().join("policy.yaml");
     fs::write(&policy, "rules: []\n").unwrap();
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o640)).unwrap();
-    test.run(["cp", "policy.yaml", "node:/etc/kubernetes/audit/policy.yaml"])
-        .ok()
-        .stdout("")
-        .stderr("");
+    test.run([
+        "cp",
+        "policy.yaml",
+        "node:/etc/kubernetes/audit/policy.yaml",
+    ])
+    .ok()
+    .stdout("")
+    .stderr("");
     let inside = test.node("sandbox", "/etc/kubernetes/audit/policy.yaml");
     assert_eq!(fs::read_to_string(&inside).unwrap(), "rules: []\n");
     assert_eq!(fs::metadata(&inside).unwrap().mode() & 0o777, 0o640);
@@ -279,7 +292,8 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
     assert_eq!(back.mode() & 0o777, 0o640);
     test.run(["cp", "policy.yaml", "node:/opt"]).ok();
     assert!(test.node("sandbox", "/opt/policy.yaml").is_file());
-    test.run_with(["cp", "-", "node:notes.txt"], b"from a pipe").ok();
+    test.run_with(["cp", "-", "node:notes.txt"], b"from a pipe")
+        .ok();
     test.run(["cp", "node:/root/notes.txt", "-"])
         .ok()
         .stdout("from a pipe");
@@ -289,7 +303,10 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
     test.run(["cp", "-r", "node:/etc/kubernetes", "copy"]).ok();
     assert!(test.work().join("copy/manifests/etcd.yaml").is_file());
     test.run(["cp", "-r", "copy", "node:/opt/copy"]).ok();
-    assert!(test.node("sandbox", "/opt/copy/manifests/etcd.yaml").is_file());
+    assert!(
+        test.node("sandbox", "/opt/copy/manifests/etcd.yaml")
+            .is_file()
+    );
     test.run(["cp", "policy.yaml", "other.yaml"]).code(2);
     test.run(["cp", "none.yaml", "node:/opt"])
         .code(4)
@@ -302,18 +319,16 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
     let secret = test.home().join("secret");
     fs::write(&secret, "outside").unwrap();
     symlink(&secret, test.node("sandbox", "/opt/absolute")).unwrap();
-    symlink(
-        "../../../../secret",
-        test.node("sandbox", "/opt/relative"),
-    )
-    .unwrap();
+    symlink("../../../../secret", test.node("sandbox", "/opt/relative")).unwrap();
     symlink(test.home(), test.node("sandbox", "/opt/dir")).unwrap();
     for link in ["absolute", "relative"] {
         let path = format!("node:/opt/{link}");
         test.run(["cp", &path, "stolen"]).code(4);
     }
-    test.run(["cp", "policy.yaml", "node:/opt/dir/secret"]).code(4);
-    test.run(["cp", "policy.yaml", "node:/../../../secret"]).ok();
+    test.run(["cp", "policy.yaml", "node:/opt/dir/secret"])
+        .code(4);
+    test.run(["cp", "policy.yaml", "node:/../../../secret"])
+        .ok();
     assert_eq!(fs::read_to_string(&secret).unwrap(), "outside");
     assert!(!test.work().join("stolen").exists());
 }
@@ -410,7 +425,9 @@ fn without_namespaces_only_mapped_commands_run() {
     test.run(["exec", "cat", "/opt/none"])
         .code(1)
         .stderr("cat: /opt/none: No such file or directory\n");
-    let refused = test.run(["exec", "--", "sh", "-c", "cat /etc/passwd"]).code(4);
+    let refused = test
+        .run(["exec", "--", "sh", "-c", "cat /etc/passwd"])
+        .code(4);
     assert!(
         refused
             .stderr

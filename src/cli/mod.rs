@@ -86,8 +86,6 @@ pub enum Command {
     Env(env::EnvArgs),
     /// Lint, evaluate, explain and compare audit policies
     Policy(policy::PolicyArgs),
-    /// Look at audit policies: lint, eval, explain, diff
-    Policy(policy::PolicyArgs),
     /// Check what ckslab needs on this machine; changes nothing
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -151,7 +149,6 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Exec(args) => exec::run(&args),
         Command::Cp(args) => cp::run(&args),
         Command::Env(args) => env::run(&args),
-        Command::Policy(args) => policy::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),

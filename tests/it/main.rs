@@ -17,4 +17,5 @@ mod schema;
 
 mod builder;
 mod cli;
+mod kubectl;
 mod lab;

@@ -21,6 +21,7 @@ use rustix::mount::{
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use super::super::daemon::Config;
+use super::super::kubelet::REQUESTS;
 
 /// Where the node's tools and what they read are, inside.
 pub const RUN: &str = "/run/ckslab";
@@ -305,7 +306,12 @@ fn tools(
         fs::write(&inside, "").map_err(tried("make kubectl"))?;
         bind_read_only(kubectl, &inside)?;
     }
-    mount_bind(&config.state_dir, &state).map_err(tried("bind the node's state"))?;
+    // Tools read the state of the simulation, and leave requests for the kubelet.
+    bind_read_only(&config.state_dir, &state)?;
+    let requests = config.state_dir.join(REQUESTS);
+    if requests.is_dir() {
+        mount_bind(&requests, state.join(REQUESTS)).map_err(tried("bind requests"))?;
+    }
     Ok(())
 }
 

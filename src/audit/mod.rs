@@ -9,5 +9,6 @@ pub mod event;
 pub mod explain;
 pub mod level;
 pub mod lint;
+pub mod log;
 pub mod options;
 pub mod policy;

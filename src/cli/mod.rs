@@ -8,6 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::style::Style;
 
+pub mod audit_log;
 pub mod completions;
 pub mod cp;
 pub mod doctor;
@@ -86,6 +87,8 @@ pub enum Command {
     Env(env::EnvArgs),
     /// Lint, evaluate, explain and compare audit policies
     Policy(policy::PolicyArgs),
+    /// Search and summarise audit logs
+    Audit(audit_log::AuditArgs),
     /// Check what ckslab needs on this machine; changes nothing
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -150,6 +153,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Cp(args) => cp::run(&args),
         Command::Env(args) => env::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Audit(args) => audit_log::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Version(args) => version::run(&args),

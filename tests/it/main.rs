@@ -9,6 +9,7 @@
 
 mod conformance_policy;
 mod fake_node;
+mod flags;
 mod grade;
 mod kinds;
 mod registry;

@@ -93,9 +93,6 @@ impl CommandLine {
             } else {
                 self.arguments.push(argument.clone());
             }
-            if self.help {
-                return Ok(());
-            }
         }
         Ok(())
     }

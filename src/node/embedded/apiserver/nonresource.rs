@@ -28,6 +28,15 @@ fn json_bytes(bytes: Vec<u8>) -> ApiResponse {
     }
 }
 
+/// Issuer metadata may be cached (`pkg/routes/openidmetadata.go`).
+fn public(mut response: ApiResponse) -> ApiResponse {
+    response.headers.push((
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("public, max-age=3600"),
+    ));
+    response
+}
+
 /// Serves a path.
 ///
 /// # Errors
@@ -66,14 +75,16 @@ pub fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
         }
         "/.well-known/openid-configuration" => {
             let uri = format!("https://{}/openid/v1/jwks", state.external_address());
-            return Ok(json_bytes(encoding::json(&state.tokens.discovery(&uri))));
+            return Ok(public(json_bytes(encoding::json(
+                &state.tokens.discovery(&uri),
+            ))));
         }
         "/openid/v1/jwks" => {
             let mut response = json_bytes(encoding::json(&state.tokens.key_set()));
             if let Body::Bytes { content_type, .. } = &mut response.body {
                 "application/jwk-set+json".clone_into(content_type);
             }
-            return Ok(response);
+            return Ok(public(response));
         }
         _ => {}
     }

@@ -228,7 +228,12 @@ async fn process(
             );
         }
     };
-    (finish(response, recorder, long_running, &call.audit), form)
+    // What is not acceptable outside of resources is answered before anything is recorded.
+    let unrecorded = response.code == 406 && !call.info.is_resource;
+    (
+        finish(response, recorder, long_running, unrecorded, &call.audit),
+        form,
+    )
 }
 
 /// A request past authentication.
@@ -300,6 +305,10 @@ impl Call<'_> {
     async fn dispatch(&mut self, user: UserInfo, body: RequestBody) -> super::api::ApiResult {
         let state = self.state;
         let info = &self.info;
+        // Nothing is routed below the old proxy prefix any more.
+        if info.is_resource && info.verb == "proxy" {
+            return Ok(nonresource::not_found());
+        }
         let resource = if info.is_resource {
             match state.resource(&info.group, &info.version, &info.resource) {
                 Some(resource) => Some(resource),
@@ -316,6 +325,16 @@ impl Call<'_> {
         } else {
             None
         };
+        if let Some(resource) = &resource
+            && !routed(resource, info)
+        {
+            return Err(Status::new(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            )
+            .with_details(serde_json::json!({})));
+        }
         if let (Some(status), Some(_), None) = (&self.acceptable, &resource, &self.upgrade) {
             return Err(status.clone());
         }
@@ -344,6 +363,19 @@ impl Call<'_> {
         }
         registry::serve(state, request).await
     }
+}
+
+/// Whether the method is one of those of a known subresource; what is unknown is left to the registry.
+fn routed(resource: &super::catalog::Resource, info: &RequestInfo) -> bool {
+    if info.subresource.is_empty() || matches!(info.subresource.as_str(), "proxy") {
+        return true;
+    }
+    let name = format!("{}/{}", info.resource, info.subresource);
+    resource
+        .subresources
+        .iter()
+        .find(|subresource| subresource.name == name || subresource.name == info.subresource)
+        .is_none_or(|subresource| subresource.verbs.contains(&info.verb))
 }
 
 /// 403s of the handler chain carry one more header than others.
@@ -382,13 +414,14 @@ fn finish(
     mut response: ApiResponse,
     recorder: Option<Recorder>,
     long_running: bool,
+    unrecorded: bool,
     audit: &AuditContext,
 ) -> ApiResponse {
     let Some(mut recorder) = recorder else {
         return response;
     };
     let object = match &response.body {
-        Body::Object(value) => Some(value),
+        Body::Object(value) if !unrecorded => Some(value),
         _ => None,
     };
     recorder.respond(response.code, object);

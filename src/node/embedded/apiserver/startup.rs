@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::audit::log::{self, Log};
 use super::audit::{Backend, Sink};
-use super::authn::Authn;
 use super::authn::certificate::{ClientCa, RequestHeader};
 use super::authn::tokens::Tokens;
+use super::authn::{Authn, TokenCache};
 use super::flags::Flags;
 use super::http as https;
 use super::klog::Klog;
@@ -236,6 +236,7 @@ fn authenticators(flags: &Flags, rootfs: &Rootfs) -> Result<Authn, String> {
         request_header,
         anonymous: line.bool("anonymous-auth") && !open,
         bootstrap_tokens: line.bool("enable-bootstrap-token-auth"),
+        cache: TokenCache::default(),
     })
 }
 

@@ -5,7 +5,11 @@ pub mod certificate;
 pub mod service_account;
 pub mod tokens;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
 
 use super::pipeline::Peer;
 use super::request::UserInfo;
@@ -32,6 +36,46 @@ pub struct Authn {
     pub anonymous: bool,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
+    /// Tokens that were good a moment ago.
+    pub cache: TokenCache,
+}
+
+/// A user, and the wanted audiences a token is good for.
+type Found = (UserInfo, Vec<String>);
+
+/// How long a token that was good stays so (`tokenSuccessCacheTTL`).
+const REMEMBER: Duration = Duration::from_secs(10);
+/// How many tokens are remembered.
+const REMEMBERED: usize = 1024;
+
+/// Tokens that were good a moment ago, by digest: a deleted account's token works a little longer.
+#[derive(Default)]
+pub struct TokenCache(Mutex<HashMap<Vec<u8>, (Instant, Found)>>);
+
+impl TokenCache {
+    fn key(token: &str, audiences: &[String]) -> Vec<u8> {
+        let mut digest = Sha256::new();
+        digest.update(token.as_bytes());
+        for audience in audiences {
+            digest.update([0]);
+            digest.update(audience.as_bytes());
+        }
+        digest.finalize().to_vec()
+    }
+
+    fn get(&self, token: &str, audiences: &[String]) -> Option<Found> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, found) = all.get(&Self::key(token, audiences))?;
+        (since.elapsed() < REMEMBER).then(|| found.clone())
+    }
+
+    fn put(&self, token: &str, audiences: &[String], found: &Found) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(Self::key(token, audiences), (Instant::now(), found.clone()));
+    }
 }
 
 const AUTHENTICATED: &str = "system:authenticated";
@@ -65,13 +109,29 @@ fn token_user(
     state: &ApiState,
     token: &str,
     audiences: &[String],
-) -> Result<Option<(UserInfo, Vec<String>)>, String> {
+) -> Result<Option<Found>, String> {
     let own = state.flags.api_audiences();
     let wanted = if audiences.is_empty() {
         &own
     } else {
         audiences
     };
+    if let Some(found) = state.authn.cache.get(token, wanted) {
+        return Ok(Some(found));
+    }
+    let found = fresh_token_user(state, token, wanted, &own)?;
+    if let Some(found) = &found {
+        state.authn.cache.put(token, wanted, found);
+    }
+    Ok(found)
+}
+
+fn fresh_token_user(
+    state: &ApiState,
+    token: &str,
+    wanted: &[String],
+    own: &[String],
+) -> Result<Option<Found>, String> {
     if let Some(found) = service_account::authenticate(state, token, wanted)
         .map_err(|reason| format!("[invalid bearer token, {reason}]"))?
     {

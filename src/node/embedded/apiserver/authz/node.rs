@@ -146,6 +146,10 @@ fn get_object(state: &ApiState, node: &str, attributes: &Attributes) -> Decision
 }
 
 fn create_token(state: &ApiState, node: &str, attributes: &Attributes) -> Decision {
+    // Kubelets look at the accounts of their pods, for credential providers.
+    if attributes.verb == "get" && attributes.subresource.is_empty() {
+        return related(state, node, attributes);
+    }
     if attributes.verb != "create" || attributes.name.is_empty() {
         return deny("can only create tokens for individual service accounts");
     }

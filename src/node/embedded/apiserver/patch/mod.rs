@@ -17,6 +17,11 @@ use super::state::ApiState;
 use super::status::Status;
 use super::{kinds, managed_fields};
 
+/// A value as Go's `%v` prints it.
+pub(super) fn go_value(value: &Value) -> String {
+    strategic::GoValue(value).to_string()
+}
+
 /// How often a patch starts again when others write at the same time.
 const ATTEMPTS: usize = 50;
 
@@ -87,7 +92,9 @@ pub(super) async fn serve(
         };
         let live = registry::shown(target, &stored);
         let mut new = match &applied {
-            Some(applied) => apply::merged(target, request, &live, applied, &manager, &options)?,
+            Some(applied) => {
+                apply::merged(target, request, Some(&live), applied, &manager, &options)?
+            }
             None => {
                 let warnings = request.warnings.clone();
                 let mut new = patched(target, kind, &live, &request.body, validation, &warnings)?;

@@ -125,6 +125,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
         audit: &request.audit,
     };
     admission::admit(state, &attributes, Some(live), &mut new).await?;
+    managed_fields::keep_times(live, &mut new);
     let version = meta::text(&new, "resourceVersion").to_owned();
     let unconditional = version.is_empty() || version == "0";
     if unconditional && !updates_unconditionally(target) {

@@ -190,15 +190,15 @@ fn value(dialect: Dialect, ty: &Described) -> Value {
             format,
             values,
         } => {
-            let mut out = json!({ "type": kind });
-            if !format.is_empty() {
-                out["format"] = (*format).into();
-            }
+            let mut out = Map::new();
             if !values.is_empty() {
-                out["enum"] = values.clone().into();
+                out.insert("enum".to_owned(), values.clone().into());
             }
-            out.sort_all_objects();
-            out
+            if !format.is_empty() {
+                out.insert("format".to_owned(), (*format).into());
+            }
+            out.insert("type".to_owned(), (*kind).into());
+            Value::Object(out)
         }
         Described::Anything => json!({ "type": "object" }),
         Described::List(inner) => json!({ "items": item(dialect, inner), "type": "array" }),

@@ -289,12 +289,14 @@ impl Described<'_> {
                 }
                 let required =
                     operation.action != "delete" && operation.action != "deletecollection";
-                let mut parameter =
-                    json!({ "in": "body", "name": "body", "schema": reference(name) });
+                let mut parameter = Map::new();
+                parameter.insert("in".to_owned(), "body".into());
+                parameter.insert("name".to_owned(), "body".into());
                 if required {
-                    parameter["required"] = true.into();
+                    parameter.insert("required".to_owned(), true.into());
                 }
-                parameters.insert(0, parameter);
+                parameter.insert("schema".to_owned(), reference(name));
+                parameters.insert(0, parameter.into());
             }
             let schema = if operation.answer.is_empty() {
                 json!({ "type": "string" })

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Dialect, custom, definitions, paths, roots};
+use super::{Dialect, custom, definitions, gnostic, paths, roots};
 use crate::node::embedded::apiserver::catalog::{self, Resource};
 use crate::node::embedded::apiserver::discovery::etag;
 use crate::node::embedded::apiserver::state::CustomResource;
@@ -266,6 +266,42 @@ impl Parts {
         }
     }
 
+    /// Of everything, in version 2.
+    fn all(index: &Index<'_>) -> Self {
+        let mut schemas: BTreeMap<String, String> = roots::version_info()
+            .into_iter()
+            .map(|(name, schema)| (name, schema.to_string()))
+            .collect();
+        let mut paths: BTreeMap<String, String> = BTreeMap::new();
+        let mut add = |parts: Self| {
+            paths.extend(parts.paths);
+            schemas.extend(parts.schemas);
+        };
+        for group in catalog::groups() {
+            for version in &group.versions {
+                add(Self::built_in(Dialect::V2, &group.name, version));
+            }
+            if !group.name.is_empty() {
+                let path = format!("/apis/{}/", group.name);
+                add(Self::single(Dialect::V2, &path, "APIGroup"));
+            }
+        }
+        for (path, kind) in [
+            ("/api/", "APIVersions"),
+            ("/apis/", "APIGroupList"),
+            ("/.well-known/openid-configuration/", ""),
+            ("/openid/v1/jwks/", ""),
+            ("/version/", ""),
+        ] {
+            add(Self::single(Dialect::V2, path, kind));
+        }
+        for all in index.custom.values() {
+            let (schemas, paths) = custom::build(Dialect::V2, all);
+            add(Self { schemas, paths });
+        }
+        Self { schemas, paths }
+    }
+
     /// Of a document that describes one path only.
     fn single(dialect: Dialect, path: &str, kind: &str) -> Self {
         let schemas = if kind.is_empty() {
@@ -344,58 +380,34 @@ pub(super) fn of_version(index: &Index<'_>, name: &str, hash: &str) -> Document 
 /// The document of version 2: everything.
 pub(super) fn whole(index: &Index<'_>, hash: &str) -> Document {
     cached(hash, || {
+        let parts = Parts::all(index);
         let mut writer = Writer::new();
-        let mut schemas: BTreeMap<String, String> = BTreeMap::new();
-        let mut described: BTreeMap<String, String> = BTreeMap::new();
-        let mut add = |parts: Parts| {
-            described.extend(parts.paths);
-            schemas.extend(parts.schemas);
-        };
-        for group in catalog::groups() {
-            for version in &group.versions {
-                add(Parts::built_in(Dialect::V2, &group.name, version));
-            }
-            if !group.name.is_empty() {
-                add(Parts::single(
-                    Dialect::V2,
-                    &format!("/apis/{}/", group.name),
-                    "APIGroup",
-                ));
-            }
-        }
-        for (path, kind) in [
-            ("/api/", "APIVersions"),
-            ("/apis/", "APIGroupList"),
-            ("/.well-known/openid-configuration/", ""),
-            ("/openid/v1/jwks/", ""),
-            ("/version/", ""),
-        ] {
-            add(Parts::single(Dialect::V2, path, kind));
-        }
-        for all in index.custom.values() {
-            let (schemas, paths) = custom::build(Dialect::V2, all);
-            add(Parts { schemas, paths });
-        }
-        schemas.extend(
-            roots::version_info()
-                .into_iter()
-                .map(|(name, schema)| (name, schema.to_string())),
-        );
         writer.raw("{\"swagger\":\"2.0\",");
         writer.member("info", r#"{"title":"Kubernetes","version":"1.36"}"#);
         writer.raw(",\"paths\":{");
-        for (path, item) in &described {
+        for (path, item) in &parts.paths {
             writer.member(path, item);
         }
         writer.raw("},\"definitions\":{");
-        for (name, schema) in &schemas {
+        for (name, schema) in &parts.schemas {
             writer.member(name, schema);
         }
         writer.raw("},");
         writer.member("securityDefinitions", &security().to_string());
-        writer.member("security", "[{\"BearerToken\":[]}]");
+        writer.member("security", r#"[{"BearerToken":[]}]"#);
         writer.raw("}");
         writer.finish()
+    })
+}
+
+/// The same as protobuf.
+pub(super) fn whole_as_protobuf(index: &Index<'_>, hash: &str) -> Document {
+    cached(&format!("{hash} protobuf"), || {
+        let parts = Parts::all(index);
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        // A vector takes everything.
+        _ = out.write_all(&gnostic::document(&parts.paths, &parts.schemas));
+        Document(out.finish().unwrap_or_default().into())
     })
 }
 

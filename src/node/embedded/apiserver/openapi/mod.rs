@@ -6,6 +6,7 @@
 mod custom;
 mod definitions;
 mod document;
+mod gnostic;
 mod paths;
 mod roots;
 
@@ -75,8 +76,13 @@ pub fn answer<'a>(
                 push(&mut response, header::VARY, "Accept");
                 return Some(response);
             }
-            let document = document::whole(&index, &etag);
-            let mut response = found(&document, "application/json", zipped, started);
+            let mut response = if header("accept").starts_with(gnostic::ACCEPT) {
+                let document = document::whole_as_protobuf(&index, &etag);
+                found(&document, gnostic::CONTENT_TYPE, zipped, started)
+            } else {
+                let document = document::whole(&index, &etag);
+                found(&document, "application/json", zipped, started)
+            };
             tag(&mut response, &etag);
             push(&mut response, header::VARY, "Accept-Encoding");
             push(&mut response, header::VARY, "Accept");

@@ -57,9 +57,13 @@ impl ApiResponse {
 
 impl From<Status> for ApiResponse {
     fn from(status: Status) -> Self {
+        let mut headers = Vec::new();
+        if let Some(seconds) = status.retry_after {
+            headers.push((http::header::RETRY_AFTER, http::HeaderValue::from(seconds)));
+        }
         Self {
             code: status.code,
-            headers: Vec::new(),
+            headers,
             body: Body::Object(status.to_json()),
         }
     }

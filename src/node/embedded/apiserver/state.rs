@@ -1,5 +1,6 @@
 //! What everything inside one running API server shares.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -105,7 +106,7 @@ pub struct CustomResource {
 /// The custom resources that are served now. The controller of CustomResourceDefinitions replaces
 /// the list; readers keep what they took.
 #[derive(Debug, Default)]
-pub struct CustomCatalog(RwLock<Arc<Vec<CustomResource>>>);
+pub struct CustomCatalog(RwLock<Arc<Vec<CustomResource>>>, AtomicBool);
 
 impl CustomCatalog {
     /// All of them.
@@ -117,8 +118,15 @@ impl CustomCatalog {
             .clone()
     }
 
+    /// Whether the list was ever filled in.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.1.load(Ordering::Acquire)
+    }
+
     /// Replaces the list.
     pub fn replace(&self, all: Vec<CustomResource>) {
+        self.1.store(true, Ordering::Release);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
     }
 

@@ -52,7 +52,12 @@ impl<'a> Shape<'a> {
             },
             Shape::Typed(ty, info) => match ty.kind() {
                 TypeKind::Scalar => Atom::Leaf,
-                TypeKind::Raw => Shape::Deduced.atom(value),
+                // Raw extensions are owned as a whole.
+                TypeKind::Raw => match value {
+                    Some(Value::Object(_)) => Atom::AtomicMap,
+                    Some(Value::Array(_)) => Atom::AtomicList,
+                    _ => Atom::Leaf,
+                },
                 TypeKind::Struct | TypeKind::Map => {
                     if info.map_or_else(|| ty.is_atomic(), |info| info.atomic) {
                         Atom::AtomicMap
@@ -120,8 +125,14 @@ impl<'a> Shape<'a> {
     fn key_default(&self, key: &str) -> Option<Value> {
         match self.element() {
             Shape::Typed(ty, _) => {
-                let default = ty.field(key)?.default?;
-                serde_json::from_str(default).ok()
+                let field = ty.field(key)?;
+                match (field.default, field.ty.go_name().as_str()) {
+                    (Some(default), _) => serde_json::from_str(default).ok(),
+                    // OpenAPI gives fields that are always written their zero value as default.
+                    (None, "string") => Some(Value::String(String::new())),
+                    (None, "int32" | "int64") => Some(Value::from(0)),
+                    (None, _) => None,
+                }
             }
             Shape::Custom(schema, _) => schema.get("properties")?.get(key)?.get("default").cloned(),
             _ => None,

@@ -3,6 +3,7 @@
 mod apply;
 pub(super) mod custom;
 mod json;
+mod rules;
 mod strategic;
 
 use std::sync::Arc;
@@ -48,6 +49,13 @@ impl Kind {
             "application/merge-patch+json" => Kind::Merge,
             "application/strategic-merge-patch+json" if target.custom.is_none() => Kind::Strategic,
             "application/apply-patch+yaml" => Kind::Apply,
+            _ if target.custom.is_some() => {
+                return Err(Status::new(
+                    415,
+                    "UnsupportedMediaType",
+                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+                ));
+            }
             _ => {
                 return Err(Status::new(
                     415,

@@ -80,6 +80,10 @@ pub(in crate::node::embedded::apiserver) async fn persist(
         let mut object = object.clone();
         if generate && !base.is_empty() {
             meta::set(&mut object, "name", generated_name(&base));
+            if target.resource.name == "namespaces" {
+                // The label that repeats the name is a default.
+                kinds::default_object(&target.resource, &mut object);
+            }
         }
         meta::set(&mut object, "uid", uuid::Uuid::new_v4().to_string());
         meta::set(&mut object, "creationTimestamp", meta::now());

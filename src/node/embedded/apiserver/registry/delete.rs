@@ -447,12 +447,29 @@ fn plan_namespace(live: &Value, options: &DeleteOptions, target: &Target) -> Pla
 /// A definition stays until its objects are gone (`apiextensions-apiserver`'s `customresourcedefinition/etcd.go`).
 fn plan_definition(live: &Value) -> Plan {
     let mut object = live.clone();
-    if meta::finalizers(&object).is_empty() {
-        return Plan::Delete(None);
-    }
     if !meta::is_deleting(&object) {
-        meta::set(&mut object, "deletionTimestamp", meta::now());
-        bump_generation(&mut object);
+        let now = meta::now();
+        meta::set(&mut object, "deletionTimestamp", now.clone());
+        let mut finalizers = meta::finalizers(&object);
+        if !finalizers
+            .iter()
+            .any(|f| f == super::definitions::FINALIZER)
+        {
+            finalizers.push(super::definitions::FINALIZER.to_owned());
+        }
+        meta::set_finalizers(&mut object, &finalizers);
+        if let Some(conditions) = object
+            .pointer_mut("/status/conditions")
+            .and_then(Value::as_array_mut)
+        {
+            conditions.push(json!({
+                "type": "Terminating",
+                "status": "True",
+                "lastTransitionTime": now,
+                "reason": "InstanceDeletionPending",
+                "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+            }));
+        }
     }
     meta::order(&mut object);
     Plan::Keep(object)

@@ -4,6 +4,7 @@
 mod body;
 mod convert;
 mod create;
+pub mod definitions;
 mod delete;
 mod deletecollection;
 mod form;
@@ -82,18 +83,16 @@ fn no_such_path() -> ApiResponse {
 /// # Errors
 /// The Status to answer with.
 pub async fn serve(state: &Arc<ApiState>, mut request: ApiRequest) -> ApiResult {
+    if !state.custom.is_loaded() {
+        definitions::load(state);
+    }
     let info = &request.info;
     let custom = state
         .custom
         .find(&info.group, &info.version, &info.resource);
     let Some(resource) = state.resource(&info.group, &info.version, &info.resource) else {
-        let known = catalog::has_version(&info.group, &info.version)
-            || state
-                .custom
-                .all()
-                .iter()
-                .any(|c| c.resource.group == info.group && c.resource.version == info.version);
-        // A removed version of a known custom group, or an unknown group: the mux itself answers.
+        // Where only custom resources could be, the mux itself answers.
+        let known = catalog::has_version(&info.group, &info.version);
         return if known {
             Err(unknown())
         } else {
@@ -102,23 +101,69 @@ pub async fn serve(state: &Arc<ApiState>, mut request: ApiRequest) -> ApiResult 
     };
     let subresource = info.subresource.clone();
     if !subresource.is_empty() && resource.subresource(&subresource).is_none() {
-        return Err(unknown());
+        return Err(match custom {
+            Some(_) => Status::not_found(&resource.group, &resource.name, &info.name),
+            None => unknown(),
+        });
     }
     let target = Target::new(resource, custom, info);
     route(&target, &request)?;
     form::acceptable(&request)?;
+    warn_of_deprecation(&target, &request);
     if let Some(answer) = subresources::serve(state, &target.resource, &mut request).await {
         return answer;
     }
+    let answer = dispatch(state, &target, &request).await;
+    let wrote = matches!(&answer, Ok(response) if response.code < 300)
+        && !matches!(request.info.verb.as_str(), "get" | "list" | "watch");
+    if wrote && definitions::are(&target) {
+        let name = if target.name.is_empty() {
+            written_name(&answer)
+        } else {
+            target.name.clone()
+        };
+        definitions::reconcile(state, &name).await;
+    }
+    answer
+}
+
+/// The name of the object in an answer.
+fn written_name(answer: &ApiResult) -> String {
+    match answer {
+        Ok(ApiResponse {
+            body: Body::Object(object),
+            ..
+        }) => meta::text(object, "name").to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// What the server warns of whenever it is used (`pkg/endpoints/deprecation`).
+fn warn_of_deprecation(target: &Target, request: &ApiRequest) {
+    let text = match (
+        target.resource.group.as_str(),
+        target.resource.name.as_str(),
+    ) {
+        ("", "endpoints") => {
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+        }
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return,
+    };
+    request.warnings.add(text);
+    request.audit.annotate("k8s.io/deprecated", "true");
+}
+
+async fn dispatch(state: &Arc<ApiState>, target: &Target, request: &ApiRequest) -> ApiResult {
     match request.info.verb.as_str() {
-        "get" => get::serve(state, &target, &request).await,
-        "list" => list::serve(state, &target, &request).await,
-        "watch" => watch::serve(state, &target, &request).await,
-        "create" => create::serve(state, &target, &request).await,
-        "update" => update::serve(state, &target, &request).await,
-        "patch" => super::patch::serve(state, &target, &request).await,
-        "delete" => delete::serve(state, &target, &request).await,
-        "deletecollection" => deletecollection::serve(state, &target, &request).await,
+        "get" => get::serve(state, target, request).await,
+        "list" => list::serve(state, target, request).await,
+        "watch" => watch::serve(state, target, request).await,
+        "create" => create::serve(state, target, request).await,
+        "update" => update::serve(state, target, request).await,
+        "patch" => super::patch::serve(state, target, request).await,
+        "delete" => delete::serve(state, target, request).await,
+        "deletecollection" => deletecollection::serve(state, target, request).await,
         _ => Err(method_not_allowed()),
     }
 }

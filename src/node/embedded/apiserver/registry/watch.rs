@@ -171,6 +171,14 @@ fn empty_object(target: &Target) -> Value {
     });
     if target.custom.is_none() {
         super::body::normalise(target, &mut object);
+        // Bookmarks come from the internal type, whose replicas are no pointer.
+        if matches!(
+            resource.name.as_str(),
+            "deployments" | "replicasets" | "statefulsets"
+        ) && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+        {
+            spec.shift_insert(0, "replicas".to_owned(), json!(0));
+        }
     }
     object
 }

@@ -12,6 +12,7 @@ mod fake_node;
 mod flags;
 mod grade;
 mod kinds;
+mod policy_properties;
 mod registry;
 mod replay;
 mod schema;

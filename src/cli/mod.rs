@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod env;
 pub mod exec;
 pub mod failure;
+pub mod grade;
 pub mod hint;
 pub mod list;
 pub mod markdown;
@@ -23,6 +24,7 @@ pub mod node_process;
 pub mod output;
 pub mod policy;
 pub mod reset;
+pub mod scenario;
 pub mod shell;
 pub mod solution;
 pub mod start;
@@ -67,6 +69,8 @@ pub enum Command {
     Start(start::StartArgs),
     /// Show what is asked
     Task(task::TaskArgs),
+    /// Say what works, what does not, and what to look at next
+    Grade(grade::GradeArgs),
     /// Take the next hint; each has a cost
     Hint(hint::HintArgs),
     /// Show the explanation and the reference solution
@@ -89,6 +93,8 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     /// Search and summarise audit logs
     Audit(audit_log::AuditArgs),
+    /// Write, check and test scenarios of your own
+    Scenario(scenario::ScenarioArgs),
     /// Check what ckslab needs on this machine; changes nothing
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
@@ -143,6 +149,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::List(args) => list::run(&args),
         Command::Start(args) => start::run(&args, began),
         Command::Task(args) => task::run(&args),
+        Command::Grade(args) => grade::run(&args),
         Command::Hint(args) => hint::run(&args),
         Command::Solution(args) => solution::run(&args),
         Command::Status(args) => status::run(&args),
@@ -154,6 +161,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Env(args) => env::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Audit(args) => audit_log::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Version(args) => version::run(&args),

@@ -60,6 +60,20 @@ pub fn detect(context: &Context<'_>, checks: &[(Check, Outcome)]) -> Vec<Finding
     detector.findings
 }
 
+/// A file beside the API server's manifest that seems to describe the same pod.
+#[must_use]
+pub fn other_manifest(facts: &Facts) -> Option<&String> {
+    facts.manifests.iter().find(|name| {
+        name.contains("apiserver") && *name != "kube-apiserver.yaml" && !name.starts_with('.')
+    })
+}
+
+fn backup(other: &str) -> String {
+    format!(
+        "the kubelet runs every file in its manifests directory, whatever its name: `{other}` describes the same pod and wins over the edited manifest. Keep copies elsewhere"
+    )
+}
+
 struct Detector<'a> {
     context: &'a Context<'a>,
     checks: &'a [(Check, Outcome)],
@@ -114,6 +128,10 @@ impl Detector<'_> {
                     is_down,
                 );
             }
+            return;
+        }
+        if let Some(other) = other_manifest(&facts) {
+            self.found("backup-in-manifests", backup(other), is_down);
             return;
         }
         let log = facts.state.log_tail.join("\n");
@@ -176,22 +194,8 @@ impl Detector<'_> {
             audit
         };
         if facts.manifest.is_ok() && audit(&facts.flags) != audit(&facts.manifest_flags) {
-            let others: Vec<String> = facts
-                .manifests
-                .iter()
-                .filter(|name| {
-                    name.contains("apiserver")
-                        && *name != "kube-apiserver.yaml"
-                        && !name.starts_with('.')
-                })
-                .cloned()
-                .collect();
-            if let Some(other) = others.first() {
-                self.found(
-                    "backup-in-manifests",
-                    format!("the kubelet runs every file in its manifests directory, whatever its name: `{other}` describes the same pod and wins over the edited manifest. Keep copies elsewhere"),
-                    is_process,
-                );
+            if let Some(other) = other_manifest(&facts) {
+                self.found("backup-in-manifests", backup(other), is_process);
             } else {
                 self.found(
                     "edited-not-running",

@@ -112,23 +112,21 @@ impl Facts {
         text
     }
 
-    /// Phase and reason in words.
+    /// Phase and reason in words. The phases of a crash loop (ended, waiting for the next start) are
+    /// one state here: which of them is met is chance.
     #[must_use]
     pub fn phase(&self) -> String {
         let state = &self.state;
-        let mut text = match state.state {
-            ContainerPhase::Running if state.ready => "running and ready".to_owned(),
-            ContainerPhase::Running => "running, but not ready".to_owned(),
-            ContainerPhase::Waiting => "not running".to_owned(),
-            ContainerPhase::Exited => "not running: its process ended".to_owned(),
-            ContainerPhase::Absent => "not running: there is no container at all".to_owned(),
-        };
-        if state.state != ContainerPhase::Running
-            && let Some(reason) = &state.reason
-        {
-            text.push_str(&format!(" ({reason})"));
+        match (state.state, state.reason.as_deref()) {
+            (ContainerPhase::Running, _) if state.ready => "running and ready".to_owned(),
+            (ContainerPhase::Running, _) => "running, but not ready".to_owned(),
+            (ContainerPhase::Absent, _) => "not running: there is no container at all".to_owned(),
+            (ContainerPhase::Exited, _) | (_, Some("CrashLoopBackOff")) => {
+                "not running: it ends right after every start".to_owned()
+            }
+            (ContainerPhase::Waiting, Some(reason)) => format!("not running ({reason})"),
+            (ContainerPhase::Waiting, None) => "not running".to_owned(),
         }
-        text
     }
 
     /// The last line of the container's log that says why it ended.
@@ -141,14 +139,14 @@ impl Facts {
             .log_tail
             .iter()
             .rev()
-            .map(|line| line.trim())
+            .map(|line| without_header(line.trim()))
             .find(|line| line.starts_with("Error:") || line.contains("\"command failed\""))
             .or_else(|| {
                 self.state
                     .log_tail
                     .iter()
                     .rev()
-                    .map(|line| line.trim())
+                    .map(|line| without_header(line.trim()))
                     .find(|line| !line.is_empty())
             })
     }
@@ -168,5 +166,17 @@ impl Facts {
             ContainerPhase::Running => "curl -ks https://127.0.0.1:6443/readyz?verbose",
             _ => "crictl ps -a --name kube-apiserver, then crictl logs CONTAINER-ID",
         }
+    }
+}
+
+/// A line of klog without `E1124 07:45:56.107370    1389 run.go:72] `: time and process id are chance.
+fn without_header(line: &str) -> &str {
+    let is_header = line.starts_with(['E', 'F', 'W', 'I'])
+        && line
+            .get(1..5)
+            .is_some_and(|date| date.bytes().all(|byte| byte.is_ascii_digit()));
+    match line.split_once("] ") {
+        Some((_, text)) if is_header => text,
+        _ => line,
     }
 }

@@ -16,6 +16,7 @@ pub mod lock;
 pub mod port;
 pub mod process;
 pub mod record;
+pub mod rehearsal;
 
 pub use home::Home;
 pub use life::{Lab, Plan, Started};

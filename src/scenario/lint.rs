@@ -1,31 +1,273 @@
 //! What a scenario's author should know before a learner does.
 
+use std::collections::BTreeSet;
+
+use super::attempt::AttemptKind;
+use super::definition::{Check, Layer, Step};
+use super::error::ScenarioError;
 use super::load::Scenario;
+use super::resolved::Resolved;
 
 /// A finding about a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// The file.
     pub file: String,
+    /// The line, where known.
+    pub line: Option<usize>,
     /// What is wrong.
     pub message: String,
 }
 
+/// Seeds that are tried.
+const SEEDS: u64 = 20;
+
 /// Looks for mistakes that reading alone does not show, over a few seeds.
 #[must_use]
 pub fn lint(scenario: &Scenario) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for seed in 0..20 {
+    let mut linter = Linter {
+        scenario,
+        findings: Vec::new(),
+    };
+    linter.texts();
+    for seed in 0..SEEDS {
         match scenario.resolve(seed) {
-            Ok(_) => {}
-            Err(error) => {
-                findings.push(Finding {
-                    file: scenario.origin.clone(),
-                    message: format!("seed {seed}: {error}"),
+            Ok(resolved) => linter.resolved(&resolved),
+            Err(ScenarioError::Invalid { place, message, .. }) => {
+                linter.findings.push(Finding {
+                    file: place.file,
+                    line: place.line,
+                    message: format!("with seed {seed}: {message}"),
                 });
-                break;
+            }
+            Err(error) => linter.add("scenario.yaml", "", error.to_string()),
+        }
+        if !linter.findings.is_empty() {
+            break;
+        }
+    }
+    linter.findings
+}
+
+struct Linter<'a> {
+    scenario: &'a Scenario,
+    findings: Vec<Finding>,
+}
+
+impl Linter<'_> {
+    fn add(&mut self, file: &str, needle: &str, message: impl Into<String>) {
+        if let ScenarioError::Invalid { place, message, .. } =
+            self.scenario.mistake(file, needle, message)
+        {
+            self.findings.push(Finding {
+                file: place.file,
+                line: place.line,
+                message,
+            });
+        }
+    }
+
+    /// The files a complete scenario has.
+    fn texts(&mut self) {
+        let graded = !self.scenario.definition.checks.is_empty();
+        if !graded {
+            return;
+        }
+        if self.scenario.hints.trim().is_empty() {
+            self.add("hints.md", "", "there are no hints");
+        }
+        if self.scenario.explanation.trim().is_empty() {
+            self.add("explanation.md", "", "there is no explanation");
+        }
+        let kinds: Vec<AttemptKind> = self
+            .scenario
+            .attempts
+            .values()
+            .map(|attempt| attempt.kind)
+            .collect();
+        let count = |kind| kinds.iter().filter(|other| **other == kind).count();
+        if count(AttemptKind::Reference) != 1 {
+            self.add(
+                "attempts",
+                "",
+                "exactly one attempt must be of kind `reference`",
+            );
+        }
+        if count(AttemptKind::Correct) == 0 {
+            self.add(
+                "attempts",
+                "",
+                "there must be a second, different solution (kind `correct`)",
+            );
+        }
+        if count(AttemptKind::Wrong) == 0 {
+            self.add(
+                "attempts",
+                "",
+                "there must be wrong attempts (kind `wrong`)",
+            );
+        }
+        for (name, attempt) in &self.scenario.attempts {
+            let file = format!("attempts/{name}.yaml");
+            if (attempt.kind == AttemptKind::Wrong) != attempt.expect.is_some() {
+                self.add(
+                    &file,
+                    "kind:",
+                    "`expect` belongs to wrong attempts, and only to them",
+                );
+            }
+            for step in &attempt.steps {
+                if actions(step) != 1 {
+                    self.add(&file, "steps:", "a step has exactly one action");
+                }
+            }
+        }
+        for step in &self.scenario.definition.setup {
+            if actions(step) != 1 || step.restart.is_some() || step.wait.is_some() {
+                self.add(
+                    "scenario.yaml",
+                    "setup:",
+                    "a step of the setup has exactly one action, and neither `restart` nor `wait`",
+                );
             }
         }
     }
-    findings
+
+    fn resolved(&mut self, resolved: &Resolved) {
+        const FILE: &str = "scenario.yaml";
+        let definition = &resolved.definition;
+        let mut ids = BTreeSet::new();
+        for check in &definition.checks {
+            let needle = format!("id: {}", check.id);
+            if !ids.insert(check.id.clone()) {
+                self.add(
+                    FILE,
+                    &needle,
+                    format!("the check `{}` is there twice", check.id),
+                );
+            }
+            for problem in check_problems(check) {
+                self.add(FILE, &needle, format!("check `{}`: {problem}", check.id));
+            }
+        }
+        for check in &definition.checks {
+            let needle = format!("id: {}", check.id);
+            for other in check.requires.iter().filter(|other| !ids.contains(*other)) {
+                self.add(
+                    FILE,
+                    &needle,
+                    format!("check `{}` requires `{other}`, which is no check", check.id),
+                );
+            }
+            let probes = check.probes.iter().flat_map(|probes| &probes.ids);
+            for probe in probes {
+                if definition.probes.iter().all(|other| other.id != *probe) {
+                    self.add(
+                        FILE,
+                        &needle,
+                        format!("check `{}` names `{probe}`, which is no probe", check.id),
+                    );
+                }
+            }
+            if check.policy.is_some() && definition.policy.is_none() {
+                self.add(
+                    FILE,
+                    &needle,
+                    format!("check `{}` needs a `policy` of the scenario", check.id),
+                );
+            }
+        }
+        let sum: u32 = definition.checks.iter().map(|check| check.points).sum();
+        if sum != definition.points {
+            self.add(
+                FILE,
+                "points:",
+                format!(
+                    "`points` is {}, but the checks have {sum} together",
+                    definition.points
+                ),
+            );
+        }
+        for misconception in &definition.misconceptions {
+            let named = misconception
+                .explains
+                .iter()
+                .chain(&misconception.failing)
+                .chain(&misconception.passing);
+            for id in named.filter(|id| !ids.contains(*id)) {
+                self.add(
+                    FILE,
+                    &format!("id: {}", misconception.id),
+                    format!(
+                        "misconception `{}` names `{id}`, which is no check",
+                        misconception.id
+                    ),
+                );
+            }
+        }
+        for attempt in &resolved.attempts {
+            let failing = attempt
+                .file
+                .expect
+                .iter()
+                .flat_map(|expect| &expect.failing);
+            for id in failing.filter(|id| !ids.contains(*id)) {
+                self.add(
+                    &format!("attempts/{}.yaml", attempt.name),
+                    "failing:",
+                    format!("`{id}` is no check"),
+                );
+            }
+        }
+    }
+}
+
+fn actions(step: &Step) -> usize {
+    [
+        step.write.is_some(),
+        step.append.is_some(),
+        step.remove.is_some(),
+        step.mkdir.is_some(),
+        step.copy.is_some(),
+        step.replace.is_some(),
+        step.manifest.is_some(),
+        step.objects.is_some(),
+        step.restart.is_some(),
+        step.wait.is_some(),
+    ]
+    .into_iter()
+    .filter(|set| *set)
+    .count()
+}
+
+/// What is wrong with a check by itself.
+fn check_problems(check: &Check) -> Vec<String> {
+    use Layer::{Entries, Files, Log, Manifest, Process};
+    let kinds: [(&str, bool, &[Layer]); 9] = [
+        ("flag", check.flag.is_some(), &[Manifest, Process]),
+        ("mount", check.mount.is_some(), &[Manifest]),
+        ("readable", check.readable.is_some(), &[Manifest]),
+        ("running", check.running.is_some(), &[Process]),
+        ("sees", check.sees.is_some(), &[Files]),
+        ("policy", check.policy.is_some(), &[Files]),
+        ("log", check.log.is_some(), &[Log]),
+        ("probes", check.probes.is_some(), &[Entries]),
+        ("unchanged", check.unchanged.is_some(), &[Manifest, Process]),
+    ];
+    let set: Vec<_> = kinds.iter().filter(|(_, set, _)| *set).collect();
+    let [(name, _, layers)] = set.as_slice() else {
+        return vec![format!(
+            "it has {} kinds; exactly one of {} is needed",
+            set.len(),
+            kinds.map(|(name, ..)| format!("`{name}`")).join(", ")
+        )];
+    };
+    if layers.contains(&check.layer) {
+        Vec::new()
+    } else {
+        vec![format!(
+            "`{name}` does not belong to the layer `{}`",
+            check.layer.name()
+        )]
+    }
 }

@@ -1,8 +1,9 @@
 //! Grading by itself, on a node made of a table of files: every attempt of every scenario.
 
 use ckslab::grade::run::grade_with;
-use ckslab::grade::{CheckStatus, Options, Report};
-use ckslab::scenario::{AttemptKind, Baseline, Resolved, Scenario};
+use ckslab::grade::{Options, Report};
+use ckslab::lab::rehearsal::complaints;
+use ckslab::scenario::{Baseline, Resolved, Scenario};
 
 use super::fake_node::FakeNode;
 
@@ -18,66 +19,6 @@ fn started(resolved: &Resolved) -> (FakeNode, Baseline) {
     let node = FakeNode::new();
     let baseline = resolved.apply_setup(&node).unwrap();
     (node, baseline)
-}
-
-/// Everything a verdict says about an attempt that is not as recorded.
-pub fn complaints(attempt: &ckslab::scenario::Attempt, report: &Report) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let failing: Vec<&str> = report
-        .checks
-        .iter()
-        .filter(|check| check.status == CheckStatus::Fail)
-        .map(|check| check.id.as_str())
-        .collect();
-    let named: Vec<&str> = report
-        .checks
-        .iter()
-        .filter_map(|check| check.misconception_id.as_deref())
-        .collect();
-    match (&attempt.file.kind, &attempt.file.expect) {
-        (AttemptKind::Wrong, Some(expect)) => {
-            if report.score != expect.score {
-                wrong.push(format!(
-                    "score {} instead of {}",
-                    report.score, expect.score
-                ));
-            }
-            if failing != expect.failing {
-                wrong.push(format!(
-                    "failing {failing:?} instead of {:?}",
-                    expect.failing
-                ));
-            }
-            for misconception in &expect.misconceptions {
-                if !named.contains(&misconception.as_str()) {
-                    wrong.push(format!("{misconception} is not named, only {named:?}"));
-                }
-            }
-            if report.passed {
-                wrong.push("it passes".to_owned());
-            }
-        }
-        (AttemptKind::Wrong, None) => wrong.push("says not what is expected".to_owned()),
-        _ => {
-            if report.score != report.max || !report.passed {
-                wrong.push(format!("score {} of {}", report.score, report.max));
-            }
-        }
-    }
-    if !wrong.is_empty() {
-        for check in &report.checks {
-            if check.status != CheckStatus::Pass {
-                wrong.push(format!(
-                    "  {} {}: expected {}; seen {}",
-                    check.status.name(),
-                    check.id,
-                    check.expected,
-                    check.seen
-                ));
-            }
-        }
-    }
-    wrong
 }
 
 #[test]

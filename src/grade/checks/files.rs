@@ -4,7 +4,7 @@ use super::Context;
 use crate::grade::argv::clean;
 use crate::grade::facts::PolicySeen;
 use crate::grade::report::Outcome;
-use crate::node::NodeFile;
+use crate::node::{Node, NodeFile};
 use crate::scenario::definition::{MountCheck, PolicyCheck};
 
 const INSPECT: &str = "crictl inspect CONTAINER-ID | grep -A3 -i hostPath";
@@ -22,27 +22,25 @@ pub fn sees(context: &Context<'_>, check: &MountCheck) -> Outcome {
             "ps -ef | grep -o -- '--audit[^ ]*'",
         );
     };
-    match same_file(context, path, &check.path) {
+    match same_file(context.node, path, &check.path) {
         Ok(()) => Outcome::pass(expected, format!("`{path}` is that file")),
         Err(seen) => Outcome::fail(expected, seen, INSPECT),
     }
 }
 
 /// Whether the process sees the node's file at a path of its own: the same file, by inode.
-pub(super) fn same_file(context: &Context<'_>, inside: &str, outside: &str) -> Result<(), String> {
-    let seen = context
-        .node
+pub(super) fn same_file(node: &dyn Node, inside: &str, outside: &str) -> Result<(), String> {
+    let seen = node
         .read_as_api_server(inside)
         .map_err(|error| error.to_string())?;
-    let on_node = context
-        .node
+    let on_node = node
         .read_from(outside, u64::MAX)
         .map_err(|error| error.to_string())?;
     match (&seen, &on_node) {
         (NodeFile::File { inode: a, .. }, NodeFile::File { inode: b, .. }) if a == b => Ok(()),
         (NodeFile::File { content, .. }, NodeFile::File { .. }) => {
             let equal = matches!(
-                context.node.read(outside),
+                node.read(outside),
                 Ok(NodeFile::File { content: other, .. }) if other == *content
             );
             Err(if equal && clean(inside) == clean(outside) {

@@ -3,7 +3,9 @@
 use super::{Context, files};
 use crate::audit::level::Level;
 use crate::grade::entries::{Problem, judge};
+use crate::grade::facts::Facts;
 use crate::grade::report::Outcome;
+use crate::node::Node;
 use crate::scenario::definition::{LogCheck, ProbesCheck};
 
 /// Whether the log on the node is the one the running API server writes.
@@ -11,10 +13,18 @@ use crate::scenario::definition::{LogCheck, ProbesCheck};
 /// # Errors
 /// Why not.
 pub fn own_log(context: &Context<'_>, path: &str) -> Result<(), String> {
-    match context.facts.flags.text("audit-log-path") {
+    is_own_log(context.node, context.facts, path)
+}
+
+/// As [`own_log`], before there is a context.
+///
+/// # Errors
+/// Why not.
+pub fn is_own_log(node: &dyn Node, facts: &Facts, path: &str) -> Result<(), String> {
+    match facts.flags.text("audit-log-path") {
         None => Err("the running API server has no --audit-log-path".to_owned()),
         Some("-") => Err("the API server writes its audit log to standard output".to_owned()),
-        Some(inside) => files::same_file(context, inside, path),
+        Some(inside) => files::same_file(node, inside, path),
     }
 }
 

@@ -1,0 +1,333 @@
+//! Rehearsals: a scenario on a node within this process, to play its recorded attempts.
+//!
+//! Used by `ckslab scenario test` and by the release gate of the tests. Nothing of it touches the
+//! labs of the user.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::Home;
+use super::port;
+use crate::grade::{CheckStatus, GradeError, Options, Report, grade};
+use crate::node::Node;
+use crate::node::embedded::daemon::{self, Config, Running};
+use crate::node::embedded::engine::EmbeddedNode;
+use crate::node::embedded::pace::Pace;
+use crate::node::embedded::root::Spec;
+use crate::scenario::setup::SetupError;
+use crate::scenario::{Attempt, AttemptKind, Baseline, Resolved};
+
+/// Why a rehearsal could not be held.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// The system said no.
+    #[error("cannot make a node to rehearse on: {0}")]
+    Io(#[from] io::Error),
+    /// The node did not come up.
+    #[error("the node to rehearse on did not start: {0}")]
+    Boot(#[from] daemon::BootError),
+    /// The setup does not fit the node.
+    #[error("the setup: {0}")]
+    Setup(#[from] SetupError),
+    /// It cannot be graded.
+    #[error(transparent)]
+    Grade(#[from] GradeError),
+    /// The node does not come back to its start.
+    #[error("the node did not come back to its start within {0} s")]
+    NotBack(u64),
+}
+
+/// A scenario on a node of its own.
+pub struct Rehearsal {
+    resolved: Resolved,
+    baseline: Baseline,
+    node: EmbeddedNode,
+    running: Option<Running>,
+    runtime: tokio::runtime::Handle,
+    start: BTreeMap<PathBuf, Entry>,
+    directory: tempfile::TempDir,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Entry {
+    Directory(u32),
+    File(Vec<u8>, u32),
+}
+
+/// Directories that the node itself writes: they are not put back.
+const OWN: [&str; 4] = [
+    "var/log/pods",
+    "var/log/containers",
+    "var/lib/kubelet",
+    "var/lib/etcd",
+];
+
+impl Rehearsal {
+    /// Puts the scenario on a new node and starts it.
+    ///
+    /// # Errors
+    /// When the node cannot be made or started.
+    pub fn begin(
+        resolved: &Resolved,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Self, RehearsalError> {
+        let directory = tempfile::Builder::new()
+            .prefix("ckslab-rehearsal-")
+            .tempdir()?;
+        let port = port::choose(&Home::at(directory.path()))
+            .ok_or_else(|| io::Error::other("no loopback port is free"))?;
+        let config = Config::new(directory.path(), Pace::Fast, Spec::new(port));
+        config.create()?;
+        let node = EmbeddedNode::of(config.clone());
+        let baseline = resolved.apply_setup(&node)?;
+        let start = tree(&config.node_root)?;
+        let running = {
+            let _inside = runtime.enter();
+            daemon::boot(&config)?
+        };
+        let rehearsal = Self {
+            resolved: resolved.clone(),
+            baseline,
+            node,
+            running: Some(running),
+            runtime: runtime.clone(),
+            start,
+            directory,
+        };
+        rehearsal.settle()?;
+        Ok(rehearsal)
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn node(&self) -> &EmbeddedNode {
+        &self.node
+    }
+
+    /// The scenario.
+    #[must_use]
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// The host directory that is the node's `/`.
+    #[must_use]
+    pub fn node_root(&self) -> PathBuf {
+        self.directory.path().join("node")
+    }
+
+    /// Grades the node as it is.
+    ///
+    /// # Errors
+    /// When it cannot be graded.
+    pub fn grade(&self) -> Result<Report, RehearsalError> {
+        Ok(grade(
+            &self.node,
+            &self.resolved,
+            &self.baseline,
+            Options::default(),
+            &|_| {},
+        )?)
+    }
+
+    /// Plays an attempt and grades it.
+    ///
+    /// # Errors
+    /// When a step does not fit the node, or it cannot be graded.
+    pub fn play(&self, attempt: &Attempt) -> Result<Report, RehearsalError> {
+        attempt.play(&self.node)?;
+        self.grade()
+    }
+
+    /// Puts every file of the node back to what it was at the start, and waits for the node to act
+    /// on it.
+    ///
+    /// # Errors
+    /// When a file cannot be put back, or the node does not come back to its start.
+    pub fn rewind(&self) -> Result<(), RehearsalError> {
+        let root = self.node_root();
+        let manifests = Path::new("etc/kubernetes/manifests");
+        // The manifests last: what they mount is in place by then. Away first, so that the API server is
+        // started again even where its manifest is the same as at the start.
+        let api_server = manifests.join("kube-apiserver.yaml");
+        let now = tree(&root)?;
+        for path in now.keys().filter(|path| path.starts_with(manifests)) {
+            if !self.start.contains_key(path) || *path == api_server {
+                let _ = fs::remove_file(root.join(path));
+            }
+        }
+        self.settle()?;
+        for (path, entry) in tree(&root)?.iter().rev() {
+            match (self.start.get(path), entry) {
+                (None, Entry::Directory(_)) => fs::remove_dir_all(root.join(path))?,
+                (None, Entry::File(..)) => fs::remove_file(root.join(path))?,
+                _ => {}
+            }
+        }
+        let (last, first): (Vec<_>, Vec<_>) = self
+            .start
+            .iter()
+            .partition(|(path, _)| path.starts_with(manifests));
+        let now = tree(&root)?;
+        for (path, entry) in first.into_iter().chain(last) {
+            if now.get(path) != Some(entry) {
+                put(&root.join(path), entry)?;
+            }
+        }
+        self.settle()
+    }
+
+    fn settle(&self) -> Result<(), RehearsalError> {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let start = Instant::now();
+        loop {
+            let state = self.node.api_server().map_err(GradeError::from)?;
+            let starting = state.state == crate::node::ContainerPhase::Running && !state.ready;
+            if !state.converging && !starting {
+                return Ok(());
+            }
+            if start.elapsed() > LIMIT {
+                return Err(RehearsalError::NotBack(LIMIT.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            // From a plain thread: the caller may be a task of the runtime.
+            let runtime = self.runtime.clone();
+            let _ = std::thread::spawn(move || runtime.block_on(running.stop())).join();
+        }
+    }
+}
+
+fn tree(root: &Path) -> io::Result<BTreeMap<PathBuf, Entry>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![PathBuf::new()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(root.join(&directory))? {
+            let entry = entry?;
+            let path = directory.join(entry.file_name());
+            if OWN.iter().any(|own| path == Path::new(own)) {
+                continue;
+            }
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            let mode = metadata.permissions().mode() & 0o7777;
+            if metadata.is_dir() {
+                found.insert(path.clone(), Entry::Directory(mode));
+                left.push(path);
+            } else if metadata.is_file()
+                && let Ok(content) = fs::read(root.join(&path))
+            {
+                found.insert(path, Entry::File(content, mode));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn put(path: &Path, entry: &Entry) -> io::Result<()> {
+    match entry {
+        Entry::Directory(mode) => {
+            if !path.is_dir() {
+                let _ = fs::remove_file(path);
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(*mode)
+                    .create(path)?;
+            }
+        }
+        Entry::File(content, mode) => {
+            if path.is_dir() {
+                fs::remove_dir_all(path)?;
+            }
+            let next = path.with_file_name(format!(
+                ".{}.put",
+                path.file_name().unwrap_or_default().to_string_lossy()
+            ));
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(*mode)
+                .open(&next)?;
+            io::Write::write_all(&mut file, content)?;
+            fs::rename(&next, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is not as an attempt says it must be; empty when all is.
+#[must_use]
+pub fn complaints(attempt: &Attempt, report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let failing: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| check.status == CheckStatus::Fail)
+        .map(|check| check.id.as_str())
+        .collect();
+    let named: Vec<&str> = report
+        .checks
+        .iter()
+        .filter_map(|check| check.misconception_id.as_deref())
+        .collect();
+    match (&attempt.file.kind, &attempt.file.expect) {
+        (AttemptKind::Wrong, Some(expect)) => {
+            if report.score != expect.score {
+                wrong.push(format!(
+                    "score {} instead of {}",
+                    report.score, expect.score
+                ));
+            }
+            if failing != expect.failing {
+                wrong.push(format!(
+                    "failing {} instead of {}",
+                    failing.join(", "),
+                    expect.failing.join(", ")
+                ));
+            }
+            for misconception in &expect.misconceptions {
+                if !named.contains(&misconception.as_str()) {
+                    wrong.push(format!(
+                        "the misconception `{misconception}` is not named, only {}",
+                        named.join(", ")
+                    ));
+                }
+            }
+            if report.passed {
+                wrong.push("it passes".to_owned());
+            }
+        }
+        (AttemptKind::Wrong, None) => wrong.push("a wrong attempt needs `expect`".to_owned()),
+        _ => {
+            if report.score != report.max || !report.passed {
+                wrong.push(format!("score {} of {}", report.score, report.max));
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        for check in &report.checks {
+            if check.status != CheckStatus::Pass {
+                wrong.push(format!(
+                    "{} {}: expected {}; seen {}",
+                    check.status.name(),
+                    check.id,
+                    check.expected,
+                    check.seen
+                ));
+            }
+        }
+    }
+    wrong
+}

@@ -1,0 +1,171 @@
+//! The release gate: every scenario on real embedded nodes, several seeds, every recorded attempt.
+//!
+//! For each: untouched = 0 points; every correct attempt = full score; every wrong attempt = its
+//! stated score and failing checks; graded twice = the same; put back = as at the start; forged
+//! evidence fails.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use ckslab::grade::Report;
+use ckslab::lab::rehearsal::{Rehearsal, complaints};
+use ckslab::scenario::{AttemptKind, Resolved, Scenario};
+
+const SEEDS: [u64; 5] = [1, 2, 3, 5, 8];
+
+/// One row of the table: a scenario and a seed.
+struct Row {
+    name: String,
+    correct: usize,
+    wrong: usize,
+    millis: u128,
+    failures: Vec<String>,
+}
+
+#[test]
+fn every_scenario_passes_the_gate() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let only = std::env::var("CKSLAB_GATE").unwrap_or_default();
+    let mut work: Vec<Resolved> = Vec::new();
+    for scenario in Scenario::all(None).unwrap() {
+        for seed in SEEDS {
+            let resolved = scenario.resolve(seed).unwrap();
+            if resolved.is_graded() && format!("{}/{seed}", resolved.definition.id).contains(&only)
+            {
+                work.push(resolved);
+            }
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let rows: Mutex<Vec<Row>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while let Some(resolved) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let row = rehearse(resolved, runtime.handle());
+                    rows.lock().unwrap().push(row);
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap();
+    rows.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut table = String::from("scenario  seed  correct  wrong      ms  verdict\n");
+    for row in &rows {
+        let verdict = if row.failures.is_empty() {
+            "ok"
+        } else {
+            "FAILED"
+        };
+        table.push_str(&format!(
+            "{}  {:>7}  {:>5}  {:>6}  {verdict}\n",
+            row.name, row.correct, row.wrong, row.millis
+        ));
+    }
+    println!("{table}");
+    let failures: Vec<&String> = rows.iter().flat_map(|row| &row.failures).collect();
+    assert!(
+        failures.is_empty(),
+        "{table}\n{}",
+        failures
+            .iter()
+            .map(|line| line.as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    assert!(!rows.is_empty());
+}
+
+fn rehearse(resolved: &Resolved, runtime: &tokio::runtime::Handle) -> Row {
+    let start = Instant::now();
+    let mut row = Row {
+        name: format!("{}  {:>4}", resolved.definition.id, resolved.seed),
+        correct: 0,
+        wrong: 0,
+        millis: 0,
+        failures: Vec::new(),
+    };
+    let result = rehearse_all(resolved, runtime, &mut row);
+    if let Err(error) = result {
+        row.failures.push(format!("{}: {error}", row.name));
+    }
+    row.millis = start.elapsed().as_millis();
+    row
+}
+
+fn rehearse_all(
+    resolved: &Resolved,
+    runtime: &tokio::runtime::Handle,
+    row: &mut Row,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let name = row.name.clone();
+    let rehearsal = Rehearsal::begin(resolved, runtime)?;
+    let untouched = rehearsal.grade()?;
+    if untouched.score != 0 || untouched.passed {
+        row.failures
+            .push(format!("{name} untouched: {} points", untouched.score));
+        row.failures.extend(
+            untouched
+                .checks
+                .iter()
+                .filter(|check| check.points > 0)
+                .map(|check| format!("    {} passes: {}", check.id, check.seen)),
+        );
+    }
+    for attempt in &resolved.attempts {
+        let label = format!("{name} {}", attempt.name);
+        let report = match rehearsal.play(attempt) {
+            Ok(report) => report,
+            Err(error) => {
+                row.failures.push(format!("{label}: {error}"));
+                rehearsal.rewind()?;
+                continue;
+            }
+        };
+        match attempt.file.kind {
+            AttemptKind::Wrong => row.wrong += 1,
+            _ => row.correct += 1,
+        }
+        let wrong = complaints(attempt, &report);
+        if !wrong.is_empty() {
+            row.failures.push(format!("{label}:"));
+            row.failures
+                .extend(wrong.into_iter().map(|line| format!("    {line}")));
+        }
+        if attempt.file.kind == AttemptKind::Reference {
+            compare(&label, "graded twice", &report, &rehearsal.grade()?, row);
+        }
+        let t2 = at.elapsed().as_millis();
+        rehearsal.rewind()?;
+        eprintln!(
+            "{label}: play {t1} grade {} rewind {}",
+            t2 - t1,
+            at.elapsed().as_millis() - t2
+        );
+    }
+    compare(
+        &name,
+        "put back to the start",
+        &untouched,
+        &rehearsal.grade()?,
+        row,
+    );
+    Ok(())
+}
+
+fn compare(label: &str, what: &str, first: &Report, second: &Report, row: &mut Row) {
+    if first == second {
+        return;
+    }
+    row.failures.push(format!("{label}, {what}: not the same"));
+    for (a, b) in first.checks.iter().zip(&second.checks) {
+        if a != b {
+            row.failures.push(format!("    {a:?}\n    {b:?}"));
+        }
+    }
+}

@@ -9,11 +9,8 @@
 
 mod conformance_policy;
 mod fake_node;
-<<<<<<< HEAD
 mod flags;
-=======
 mod gate;
->>>>>>> 9c90e20 (ckslab grade and scenario; rehearsals and the release gate)
 mod grade;
 mod kinds;
 mod policy_properties;

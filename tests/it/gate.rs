@@ -140,13 +140,7 @@ fn rehearse_all(
         if attempt.file.kind == AttemptKind::Reference {
             compare(&label, "graded twice", &report, &rehearsal.grade()?, row);
         }
-        let t2 = at.elapsed().as_millis();
         rehearsal.rewind()?;
-        eprintln!(
-            "{label}: play {t1} grade {} rewind {}",
-            t2 - t1,
-            at.elapsed().as_millis() - t2
-        );
     }
     compare(
         &name,

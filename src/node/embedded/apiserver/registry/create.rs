@@ -100,6 +100,7 @@ pub(in crate::node::embedded::apiserver) async fn persist(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
+        admission::validate(state, &attributes, None, &object).await?;
         kinds::allocate(state, &target.resource, &mut object)?;
         let key = target.key(&name);
         if options.dry_run {

@@ -142,6 +142,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     for warning in kinds::warnings(&target.resource, Some(live), &new) {
         request.warnings.add(warning);
     }
+    admission::validate(state, &attributes, Some(live), &new).await?;
     kinds::allocate(state, &target.resource, &mut new)?;
     let value = convert::to_stored(&target.resource, &new);
     let shown = |revision, value| {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::apiserver::catalog::{self, Resource};
 use super::apiserver::program::KubeApiServer;
-use super::cluster::bootstrap;
+use super::cluster::{self, bootstrap};
 use super::machine::Machine;
 use super::pace::Pace;
 use super::process::Programs;
@@ -259,31 +259,19 @@ async fn kubelet(machine: Arc<Machine>, shutdown: CancellationToken) {
             "kube-apiserver",
             Arc::new(KubeApiServer::new(machine.clone())),
         )
-        .with("etcd", Arc::new(Stub(Some(machine.clone()))))
-        .with("kube-controller-manager", Arc::new(Stub(None)))
-        .with("kube-scheduler", Arc::new(Stub(None)));
-    super::kubelet::run(machine, programs, shutdown).await;
-}
-
-struct Stub(Option<Arc<Machine>>);
-
-impl super::process::Program for Stub {
-    fn run(
-        &self,
-        process: super::process::Process,
-    ) -> std::pin::Pin<Box<dyn Future<Output = i32> + Send>> {
-        let machine = self.0.clone();
-        Box::pin(async move {
-            if let Some(machine) = &machine {
-                machine.etcd_up.send_replace(true);
-            }
-            process.terminate.cancelled().await;
-            if let Some(machine) = &machine {
-                machine.etcd_up.send_replace(false);
-            }
-            0
-        })
-    }
+        .with("etcd", Arc::new(cluster::Etcd::new(machine.clone())))
+        .with(
+            "kube-controller-manager",
+            Arc::new(cluster::KubeControllerManager::new(machine.clone())),
+        )
+        .with(
+            "kube-scheduler",
+            Arc::new(cluster::KubeScheduler::new(machine.clone())),
+        );
+    tokio::join!(
+        super::kubelet::run(machine.clone(), programs, shutdown.clone()),
+        cluster::run(machine, shutdown),
+    );
 }
 
 /// Key that says the initial objects are there. Outside of `/registry/`: no API object.

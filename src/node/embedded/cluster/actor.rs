@@ -37,13 +37,23 @@ pub fn succeeded(answer: &Answer) -> bool {
 impl Actor {
     /// A component with a client certificate: `system:kube-scheduler`.
     #[must_use]
-    pub fn component(machine: &Arc<Machine>, user: &str, groups: &[&str], program: &str, suffix: &str) -> Self {
+    pub fn component(
+        machine: &Arc<Machine>,
+        user: &str,
+        groups: &[&str],
+        program: &str,
+        suffix: &str,
+    ) -> Self {
         // Stable for a lab: the certificate is, too.
         let digest = Sha256::digest(format!("{}{user}", machine.state_dir.display()));
         let credential: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         groups.push("system:authenticated".to_owned());
-        let suffix = if suffix.is_empty() { String::new() } else { format!("/{suffix}") };
+        let suffix = if suffix.is_empty() {
+            String::new()
+        } else {
+            format!("/{suffix}")
+        };
         Self {
             machine: machine.clone(),
             user: UserInfo {
@@ -63,7 +73,9 @@ impl Actor {
         let user = format!("system:serviceaccount:kube-system:{account}");
         let uid = machine
             .store
-            .get(&format!("/registry/core/serviceaccounts/kube-system/{account}"))
+            .get(&format!(
+                "/registry/core/serviceaccounts/kube-system/{account}"
+            ))
             .map(|account| uid(&account.value).to_owned())
             .unwrap_or_default();
         Self {
@@ -91,7 +103,10 @@ impl Actor {
             user: UserInfo {
                 username: "system:apiserver".to_owned(),
                 uid: uuid::Uuid::new_v4().to_string(),
-                groups: vec!["system:authenticated".to_owned(), "system:masters".to_owned()],
+                groups: vec![
+                    "system:authenticated".to_owned(),
+                    "system:masters".to_owned(),
+                ],
                 ..Default::default()
             },
             agent: format!("kube-apiserver/{VERSION}"),
@@ -113,7 +128,13 @@ impl Actor {
     }
 
     /// Makes a request.
-    pub async fn send(&self, method: Method, path: &str, content_type: &str, body: Option<Value>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<Value>,
+    ) -> Answer {
         let api = self.machine.api.borrow().clone()?;
         let response = api
             .call(LocalRequest {
@@ -141,12 +162,14 @@ impl Actor {
 
     /// POST.
     pub async fn create(&self, path: &str, object: Value) -> Answer {
-        self.send(Method::POST, path, "application/json", Some(object)).await
+        self.send(Method::POST, path, "application/json", Some(object))
+            .await
     }
 
     /// PUT.
     pub async fn update(&self, path: &str, object: Value) -> Answer {
-        self.send(Method::PUT, path, "application/json", Some(object)).await
+        self.send(Method::PUT, path, "application/json", Some(object))
+            .await
     }
 
     /// PATCH with a strategic merge patch.
@@ -162,11 +185,21 @@ impl Actor {
 
     /// DELETE.
     pub async fn delete(&self, path: &str, options: Option<Value>) -> Answer {
-        self.send(Method::DELETE, path, "application/json", options).await
+        self.send(Method::DELETE, path, "application/json", options)
+            .await
     }
 
     /// Records an event about an object, in the old form (`client-go/tools/record`).
-    pub async fn event(&self, about: &Value, api_version: &str, kind: &str, warning: bool, reason: &str, message: &str, component: &str) {
+    pub async fn event(
+        &self,
+        about: &Value,
+        api_version: &str,
+        kind: &str,
+        warning: bool,
+        reason: &str,
+        message: &str,
+        component: &str,
+    ) {
         let space = match namespace(about) {
             "" => "default",
             space => space,
@@ -192,11 +225,21 @@ impl Actor {
             "type": if warning { "Warning" } else { "Normal" },
             "eventTime": null, "reportingComponent": component, "reportingInstance": "",
         });
-        let _ = self.create(&format!("/api/v1/namespaces/{space}/events"), event).await;
+        let _ = self
+            .create(&format!("/api/v1/namespaces/{space}/events"), event)
+            .await;
     }
 
     /// Records an event in the new form (`client-go/tools/events`), as the scheduler does.
-    pub async fn new_event(&self, about: &Value, kind: &str, warning: bool, reason: &str, action: &str, note: &str) {
+    pub async fn new_event(
+        &self,
+        about: &Value,
+        kind: &str,
+        warning: bool,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let space = namespace(about);
         let event = json!({
             "kind": "Event", "apiVersion": "events.k8s.io/v1",
@@ -214,7 +257,10 @@ impl Actor {
 }
 
 fn credential_extra(id: String) -> BTreeMap<String, Vec<String>> {
-    BTreeMap::from([("authentication.kubernetes.io/credential-id".to_owned(), vec![id])])
+    BTreeMap::from([(
+        "authentication.kubernetes.io/credential-id".to_owned(),
+        vec![id],
+    )])
 }
 
 /// Names of events end in the time, in hexadecimal nanoseconds.

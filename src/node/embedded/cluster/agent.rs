@@ -140,7 +140,11 @@ impl Agent {
     }
 
     fn status_path(pod: &Value) -> String {
-        format!("/api/v1/namespaces/{}/pods/{}/status", namespace(pod), name(pod))
+        format!(
+            "/api/v1/namespaces/{}/pods/{}/status",
+            namespace(pod),
+            name(pod)
+        )
     }
 
     async fn event(&self, pod: &Stored, warning: bool, reason: &str, message: &str) {
@@ -148,14 +152,20 @@ impl Agent {
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("resourceVersion".into(), pod.revision.to_string().into());
         }
-        self.actor.event(&value, "v1", "Pod", warning, reason, message, "kubelet").await;
+        self.actor
+            .event(&value, "v1", "Pod", warning, reason, message, "kubelet")
+            .await;
     }
 
     /// What keeps the pod from starting: volumes that are not there.
     fn missing_volume(&self, pod: &Value) -> Option<String> {
         items(pod, "/spec/volumes").iter().find_map(|volume| {
             let (plural, name, optional) = if let Some(secret) = volume.get("secret") {
-                ("secrets", text_at(secret, "/secretName"), secret.get("optional"))
+                (
+                    "secrets",
+                    text_at(secret, "/secretName"),
+                    secret.get("optional"),
+                )
             } else if let Some(map) = volume.get("configMap") {
                 ("configmaps", text_at(map, "/name"), map.get("optional"))
             } else {
@@ -205,7 +215,9 @@ impl Agent {
         let mut code = 0;
         for container in items(value, "/spec/containers") {
             let image = text_at(container, "/image");
-            let text = format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
+            let text = format!(
+                "Container image \"{image}\" already present on machine and can be accessed by the pod"
+            );
             self.event(pod, false, "Pulled", &text).await;
             let text = format!("Container created");
             self.event(pod, false, "Created", &text).await;
@@ -217,7 +229,11 @@ impl Agent {
                 }
                 Life::Serves => running = true,
             }
-            statuses.push(container_status(container, json!({"running": {"startedAt": started}}), true));
+            statuses.push(container_status(
+                container,
+                json!({"running": {"startedAt": started}}),
+                true,
+            ));
         }
         let inits: Vec<Value> = items(value, "/spec/initContainers")
             .iter()
@@ -242,7 +258,10 @@ impl Agent {
         }
         let _ = self
             .actor
-            .patch(&Self::status_path(value), json!({"metadata": {"uid": uid(value)}, "status": status}))
+            .patch(
+                &Self::status_path(value),
+                json!({"metadata": {"uid": uid(value)}, "status": status}),
+            )
             .await;
         if running {
             return;
@@ -303,12 +322,26 @@ impl Agent {
             (true, 0) => "Succeeded",
             (true, _) => "Failed",
         };
-        let why = if phase == "Succeeded" { "PodCompleted" } else { "ContainersNotReady" };
+        let why = if phase == "Succeeded" {
+            "PodCompleted"
+        } else {
+            "ContainersNotReady"
+        };
         let status = json!({"phase": phase, "conditions": conditions(false, why), "containerStatuses": statuses});
-        let _ = self.actor.patch(&Self::status_path(value), json!({"status": status})).await;
+        let _ = self
+            .actor
+            .patch(&Self::status_path(value), json!({"status": status}))
+            .await;
         if !over {
-            let first = items(value, "/spec/containers").first().map_or("", |c| text_at(c, "/name"));
-            let text = format!("Back-off restarting failed container {first} in pod {}_{}({})", name(value), namespace(value), uid(value));
+            let first = items(value, "/spec/containers")
+                .first()
+                .map_or("", |c| text_at(c, "/name"));
+            let text = format!(
+                "Back-off restarting failed container {first} in pod {}_{}({})",
+                name(value),
+                namespace(value),
+                uid(value)
+            );
             self.event(&current, true, "BackOff", &text).await;
         }
     }
@@ -322,7 +355,8 @@ impl Agent {
         if !mirror && text_at(value, "/status/phase") == "Running" {
             for container in items(value, "/spec/containers") {
                 let _ = text_at(container, "/name");
-                self.event(pod, false, "Killing", "Stopping container").await;
+                self.event(pod, false, "Killing", "Stopping container")
+                    .await;
             }
             let grace = value
                 .pointer("/metadata/deletionGracePeriodSeconds")
@@ -332,7 +366,11 @@ impl Agent {
             let obeys = items(value, "/spec/containers")
                 .iter()
                 .all(|container| items(container, "/command").is_empty());
-            let real = if obeys { Duration::from_secs(1) } else { Duration::from_secs(grace) };
+            let real = if obeys {
+                Duration::from_secs(1)
+            } else {
+                Duration::from_secs(grace)
+            };
             tokio::time::sleep(self.wait(real)).await;
             let ended = |container: &Value| {
                 container_status(
@@ -346,11 +384,18 @@ impl Agent {
             let statuses: Vec<Value> = items(value, "/spec/containers").iter().map(ended).collect();
             let status = json!({"phase": if obeys { "Succeeded" } else { "Failed" },
                 "conditions": conditions(false, "PodCompleted"), "containerStatuses": statuses});
-            let _ = self.actor.patch(&Self::status_path(value), json!({"status": status})).await;
+            let _ = self
+                .actor
+                .patch(&Self::status_path(value), json!({"status": status}))
+                .await;
         }
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0,
             "preconditions": {"uid": uid(value)}});
-        let path = format!("/api/v1/namespaces/{}/pods/{}", namespace(value), name(value));
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}",
+            namespace(value),
+            name(value)
+        );
         for _ in 0..5 {
             match self.actor.delete(&path, Some(options.clone())).await {
                 Some((code, _)) if code < 500 => return,
@@ -387,7 +432,9 @@ impl Agent {
             .map(|pod| text_at(&pod.value, "/status/podIP").to_owned())
             .collect();
         // The uid spreads pods that start at the same time.
-        let start = uid(pod).bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 250;
+        let start = uid(pod).bytes().fold(0_u32, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(u32::from(byte))
+        }) % 250;
         (0..250)
             .map(|step| format!("10.244.{}.{}", self.number, 4 + (start + step) % 250))
             .find(|ip| !taken.contains(ip))
@@ -420,17 +467,44 @@ fn life(container: &Value) -> Life {
     let base = base.split([':', '@']).next().unwrap_or(base);
     if words.is_empty() {
         // These images start a shell, which ends without a terminal.
-        let shell = matches!(base, "busybox" | "alpine" | "ubuntu" | "debian" | "bash" | "hello-world");
+        let shell = matches!(
+            base,
+            "busybox" | "alpine" | "ubuntu" | "debian" | "bash" | "hello-world"
+        );
         let waits = container.get("stdin") == Some(&Value::Bool(true));
-        return if shell && !waits { Life::Ends { seconds: 1, code: 0 } } else { Life::Serves };
+        return if shell && !waits {
+            Life::Ends {
+                seconds: 1,
+                code: 0,
+            }
+        } else {
+            Life::Serves
+        };
     }
     let text = words.join(" ");
-    let forever = ["while true", "while :", "infinity", "tail -f", "sleep 1d", "sleep 1h", "nginx", "server", "httpd", "daemon off"];
+    let forever = [
+        "while true",
+        "while :",
+        "infinity",
+        "tail -f",
+        "sleep 1d",
+        "sleep 1h",
+        "nginx",
+        "server",
+        "httpd",
+        "daemon off",
+    ];
     if forever.iter().any(|pattern| text.contains(pattern)) {
         return Life::Serves;
     }
-    let ends = ["sh", "bash", "ash", "echo", "sleep", "date", "perl", "true", "false", "env", "printenv", "cat", "ls", "curl", "wget", "kubectl"];
-    let program = words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default();
+    let ends = [
+        "sh", "bash", "ash", "echo", "sleep", "date", "perl", "true", "false", "env", "printenv",
+        "cat", "ls", "curl", "wget", "kubectl",
+    ];
+    let program = words
+        .first()
+        .and_then(|word| word.rsplit('/').next())
+        .unwrap_or_default();
     if !ends.contains(&program) {
         return Life::Serves;
     }
@@ -442,8 +516,16 @@ fn life(container: &Value) -> Life {
             number.parse::<u64>().ok()
         })
         .sum::<u64>();
-    let code = if text.trim_end().ends_with("exit 1") || program == "false" { 1 } else { 0 };
-    if seconds >= 600 { Life::Serves } else { Life::Ends { seconds, code } }
+    let code = if text.trim_end().ends_with("exit 1") || program == "false" {
+        1
+    } else {
+        0
+    };
+    if seconds >= 600 {
+        Life::Serves
+    } else {
+        Life::Ends { seconds, code }
+    }
 }
 
 fn container_status(container: &Value, state: Value, ready: bool) -> Value {
@@ -466,25 +548,35 @@ fn container_status(container: &Value, state: Value, ready: bool) -> Value {
 
 fn digest(text: &str) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn conditions(ready: bool, reason: &str) -> Value {
     let time = now();
-    let all: Vec<Value> = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"]
-        .iter()
-        .map(|kind| {
-            let always = *kind == "Initialized";
-            let on = ready || always;
-            let mut condition = json!({"type": kind, "status": if on { "True" } else { "False" },
+    let all: Vec<Value> = [
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+    ]
+    .iter()
+    .map(|kind| {
+        let always = *kind == "Initialized";
+        let on = ready || always;
+        let mut condition = json!({"type": kind, "status": if on { "True" } else { "False" },
                 "lastProbeTime": null, "lastTransitionTime": time});
-            if !on && !reason.is_empty() && *kind != "PodReadyToStartContainers"
-                && let Some(fields) = condition.as_object_mut()
-            {
-                fields.insert("reason".into(), reason.into());
-            }
-            condition
-        })
-        .collect();
+        if !on
+            && !reason.is_empty()
+            && *kind != "PodReadyToStartContainers"
+            && let Some(fields) = condition.as_object_mut()
+        {
+            fields.insert("reason".into(), reason.into());
+        }
+        condition
+    })
+    .collect();
     all.into()
 }

@@ -66,7 +66,9 @@ async fn round(machine: &Arc<Machine>, actor: &Actor) {
         );
         let _ = actor.update(&path, object).await;
     }
-    let _ = actor.get("/api/v1/namespaces/default/endpoints/kubernetes").await;
+    let _ = actor
+        .get("/api/v1/namespaces/default/endpoints/kubernetes")
+        .await;
     let _ = actor
         .get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
         .await;
@@ -77,7 +79,10 @@ async fn record_addresses(machine: &Arc<Machine>, actor: &Actor) {
     let (services, _) = machine.store.list("/registry/core/services/");
     let mut wanted = Vec::new();
     for service in &services {
-        let ip = crate::node::embedded::apiserver::kinds::edit::text_at(&service.value, "/spec/clusterIP");
+        let ip = crate::node::embedded::apiserver::kinds::edit::text_at(
+            &service.value,
+            "/spec/clusterIP",
+        );
         if ip.is_empty() || ip == "None" {
             continue;
         }
@@ -93,10 +98,19 @@ async fn record_addresses(machine: &Arc<Machine>, actor: &Actor) {
             "spec": {"parentRef": {"resource": "services",
                 "namespace": super::object::namespace(&service.value),
                 "name": super::object::name(&service.value)}}});
-        let _ = actor.create("/apis/networking.k8s.io/v1/ipaddresses", object).await;
+        let _ = actor
+            .create("/apis/networking.k8s.io/v1/ipaddresses", object)
+            .await;
     }
-    for address in machine.store.list("/registry/networking.k8s.io/ipaddresses/").0 {
-        if !wanted.iter().any(|ip| ip == super::object::name(&address.value)) {
+    for address in machine
+        .store
+        .list("/registry/networking.k8s.io/ipaddresses/")
+        .0
+    {
+        if !wanted
+            .iter()
+            .any(|ip| ip == super::object::name(&address.value))
+        {
             let path = format!(
                 "/apis/networking.k8s.io/v1/ipaddresses/{}",
                 super::object::name(&address.value)

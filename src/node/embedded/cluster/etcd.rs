@@ -29,7 +29,9 @@ impl Program for Etcd {
 fn line(caller: &str, message: &str, more: &str) -> String {
     let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ");
     let comma = if more.is_empty() { "" } else { "," };
-    format!("{{\"level\":\"info\",\"ts\":\"{time}\",\"caller\":\"{caller}\",\"msg\":\"{message}\"{comma}{more}}}")
+    format!(
+        "{{\"level\":\"info\",\"ts\":\"{time}\",\"caller\":\"{caller}\",\"msg\":\"{message}\"{comma}{more}}}"
+    )
 }
 
 async fn run(machine: Arc<Machine>, process: Process) -> i32 {
@@ -47,8 +49,16 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
         output.stderr(&format!("Error: unknown flag: --{unknown}"));
         return 2;
     }
-    let argv: Vec<String> = process.argv.iter().map(|word| format!("\"{word}\"")).collect();
-    output.stderr(&line("etcdmain/etcd.go:64", "Running: ", &format!("\"args\":[{}]", argv.join(","))));
+    let argv: Vec<String> = process
+        .argv
+        .iter()
+        .map(|word| format!("\"{word}\""))
+        .collect();
+    output.stderr(&line(
+        "etcdmain/etcd.go:64",
+        "Running: ",
+        &format!("\"args\":[{}]", argv.join(",")),
+    ));
     output.stderr(&line(
         "embed/etcd.go:138",
         "configuring peer listeners",
@@ -77,21 +87,62 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
     machine.etcd_up.send_replace(true);
     process.terminate.cancelled().await;
     machine.etcd_up.send_replace(false);
-    output.stderr(&line("osutil/interrupt_unix.go:65", "received signal; shutting down", "\"signal\":\"terminated\""));
-    output.stderr(&line("embed/etcd.go:432", "closed etcd server", &format!("\"name\":\"{name}\"")));
+    output.stderr(&line(
+        "osutil/interrupt_unix.go:65",
+        "received signal; shutting down",
+        "\"signal\":\"terminated\"",
+    ));
+    output.stderr(&line(
+        "embed/etcd.go:432",
+        "closed etcd server",
+        &format!("\"name\":\"{name}\""),
+    ));
     0
 }
 
 /// Flags of etcd that manifests use.
 const FLAGS: [&str; 43] = [
-    "advertise-client-urls", "auto-compaction-mode", "auto-compaction-retention", "auto-tls",
-    "cert-file", "cipher-suites", "client-cert-auth", "data-dir", "discovery", "election-timeout",
-    "enable-pprof", "experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval",
-    "feature-gates", "force-new-cluster", "heartbeat-interval", "initial-advertise-peer-urls",
-    "initial-cluster", "initial-cluster-state", "initial-cluster-token", "key-file",
-    "listen-client-http-urls", "listen-client-urls", "listen-metrics-urls", "listen-peer-urls",
-    "log-level", "log-outputs", "logger", "max-request-bytes", "max-snapshots", "max-txn-ops",
-    "max-wals", "metrics", "name", "peer-auto-tls", "peer-cert-file", "peer-client-cert-auth",
-    "peer-key-file", "peer-trusted-ca-file", "quota-backend-bytes", "snapshot-count",
-    "trusted-ca-file", "watch-progress-notify-interval",
+    "advertise-client-urls",
+    "auto-compaction-mode",
+    "auto-compaction-retention",
+    "auto-tls",
+    "cert-file",
+    "cipher-suites",
+    "client-cert-auth",
+    "data-dir",
+    "discovery",
+    "election-timeout",
+    "enable-pprof",
+    "experimental-initial-corrupt-check",
+    "experimental-watch-progress-notify-interval",
+    "feature-gates",
+    "force-new-cluster",
+    "heartbeat-interval",
+    "initial-advertise-peer-urls",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "key-file",
+    "listen-client-http-urls",
+    "listen-client-urls",
+    "listen-metrics-urls",
+    "listen-peer-urls",
+    "log-level",
+    "log-outputs",
+    "logger",
+    "max-request-bytes",
+    "max-snapshots",
+    "max-txn-ops",
+    "max-wals",
+    "metrics",
+    "name",
+    "peer-auto-tls",
+    "peer-cert-file",
+    "peer-client-cert-auth",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "quota-backend-bytes",
+    "snapshot-count",
+    "trusted-ca-file",
+    "watch-progress-notify-interval",
 ];

@@ -55,7 +55,8 @@ impl Leadership {
                         "spec": {"holderIdentity": self.identity, "leaseDurationSeconds": 15,
                             "acquireTime": now_micro(), "renewTime": now_micro(),
                             "leaseTransitions": 0}});
-                    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?timeout=5s";
+                    let path =
+                        "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases?timeout=5s";
                     let answer = self.actor.create(path, lease).await;
                     return self.keep(answer);
                 }
@@ -65,7 +66,10 @@ impl Leadership {
         let mut lease = self.current.clone()?;
         let spec = lease.get_mut("spec").and_then(Value::as_object_mut)?;
         if spec.get("holderIdentity") != Some(&Value::from(self.identity.as_str())) {
-            let transitions = spec.get("leaseTransitions").and_then(Value::as_i64).unwrap_or(0);
+            let transitions = spec
+                .get("leaseTransitions")
+                .and_then(Value::as_i64)
+                .unwrap_or(0);
             spec.insert("holderIdentity".into(), self.identity.clone().into());
             spec.insert("leaseDurationSeconds".into(), 15.into());
             spec.insert("acquireTime".into(), now_micro().into());

@@ -23,7 +23,9 @@ pub async fn run(machine: Arc<Machine>) {
     let mut seen: Option<SystemTime> = None;
     loop {
         api_is_up(&machine).await;
-        let changed = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+        let changed = std::fs::metadata(&path)
+            .and_then(|meta| meta.modified())
+            .ok();
         if changed.is_some() && changed != seen {
             let snapshot = std::fs::read(&path)
                 .ok()
@@ -60,8 +62,17 @@ async fn sync(machine: &Arc<Machine>, actor: &Actor, snapshot: &NodeSnapshot) ->
                 "gracePeriodSeconds": 0, "preconditions": {"uid": uid(&stored.value)}});
             let _ = actor.delete(&path, Some(options)).await;
         }
-        if !current.as_ref().is_some_and(|stored| mirrors(&stored.value)) {
-            let object = mirror(machine, pod.pod.clone(), &pod.uid, &pod.name, &pod.namespace);
+        if !current
+            .as_ref()
+            .is_some_and(|stored| mirrors(&stored.value))
+        {
+            let object = mirror(
+                machine,
+                pod.pod.clone(),
+                &pod.uid,
+                &pod.name,
+                &pod.namespace,
+            );
             match actor.create(&base, object).await {
                 Some((code, _)) if code < 300 => {}
                 _ => {
@@ -73,15 +84,23 @@ async fn sync(machine: &Arc<Machine>, actor: &Actor, snapshot: &NodeSnapshot) ->
         let shown = machine.store.get(&key).map(|stored| stored.value);
         let status_differs = shown.is_some_and(|shown| {
             let part = |value: &Value, field: &str| value.pointer(field).cloned();
-            ["/containerStatuses", "/phase", "/conditions"].iter().any(|field| {
-                part(&pod.status, field).is_some()
-                    && part(&pod.status, field) != part(shown.get("status").unwrap_or(&Value::Null), field)
-            })
+            ["/containerStatuses", "/phase", "/conditions"]
+                .iter()
+                .any(|field| {
+                    part(&pod.status, field).is_some()
+                        && part(&pod.status, field)
+                            != part(shown.get("status").unwrap_or(&Value::Null), field)
+                })
         });
         if status_differs && pod.status.is_object() {
             let patch = json!({"status": pod.status});
             let answer = actor
-                .send(http::Method::PATCH, &format!("{path}/status"), "application/merge-patch+json", Some(patch))
+                .send(
+                    http::Method::PATCH,
+                    &format!("{path}/status"),
+                    "application/merge-patch+json",
+                    Some(patch),
+                )
                 .await;
             complete &= answer.is_some();
         }
@@ -101,7 +120,11 @@ async fn sync(machine: &Arc<Machine>, actor: &Actor, snapshot: &NodeSnapshot) ->
         if !alive {
             let options = json!({"kind": "DeleteOptions", "apiVersion": "v1",
                 "gracePeriodSeconds": 0, "preconditions": {"uid": uid(object)}});
-            let path = format!("/api/v1/namespaces/{}/pods/{}", namespace(object), name(object));
+            let path = format!(
+                "/api/v1/namespaces/{}/pods/{}",
+                namespace(object),
+                name(object)
+            );
             let _ = actor.delete(&path, Some(options)).await;
         }
     }
@@ -109,7 +132,13 @@ async fn sync(machine: &Arc<Machine>, actor: &Actor, snapshot: &NodeSnapshot) ->
 }
 
 /// The mirror pod of a static pod (`pkg/kubelet/pod/mirror_client.go`).
-fn mirror(machine: &Arc<Machine>, mut pod: Value, hash: &str, pod_name: &str, space: &str) -> Value {
+fn mirror(
+    machine: &Arc<Machine>,
+    mut pod: Value,
+    hash: &str,
+    pod_name: &str,
+    space: &str,
+) -> Value {
     let node_uid = machine
         .store
         .get(&format!("/registry/core/nodes/{}", machine.node_name))
@@ -122,7 +151,12 @@ fn mirror(machine: &Arc<Machine>, mut pod: Value, hash: &str, pod_name: &str, sp
     fields.insert("apiVersion".into(), "v1".into());
     fields.shift_remove("status");
     let metadata = ensure(fields, "metadata");
-    for key in ["uid", "creationTimestamp", "resourceVersion", "managedFields"] {
+    for key in [
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "managedFields",
+    ] {
         metadata.shift_remove(key);
     }
     metadata.insert("name".into(), pod_name.into());

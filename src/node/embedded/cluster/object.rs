@@ -58,11 +58,9 @@ pub fn number(object: &Value, pointer: &str) -> i64 {
 /// Whether the condition of this type is `True`.
 #[must_use]
 pub fn has_condition(object: &Value, kind: &str) -> bool {
-    items(object, "/status/conditions")
-        .iter()
-        .any(|condition| {
-            text_at(condition, "/type") == kind && text_at(condition, "/status") == "True"
-        })
+    items(object, "/status/conditions").iter().any(|condition| {
+        text_at(condition, "/type") == kind && text_at(condition, "/status") == "True"
+    })
 }
 
 /// Whether a pod is neither over nor on its way out.
@@ -74,7 +72,9 @@ pub fn is_active_pod(pod: &Value) -> bool {
 /// The time now, to the second.
 #[must_use]
 pub fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// The time now, to the microsecond.
@@ -107,7 +107,11 @@ pub fn scaled(value: Option<&Value>, of: i64, round_up: bool) -> i64 {
         Some(Value::String(text)) => {
             let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0);
             let product = of.saturating_mul(percent);
-            if round_up { (product + 99) / 100 } else { product / 100 }
+            if round_up {
+                (product + 99) / 100
+            } else {
+                product / 100
+            }
         }
         Some(value) => value.as_i64().unwrap_or(0),
         None => 0,

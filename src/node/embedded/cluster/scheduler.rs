@@ -37,7 +37,10 @@ impl Program for KubeScheduler {
             let log = |place: &str, text: &str| {
                 output.stderr(&super::controllers::klog('I', place, text, process.pid));
             };
-            log("server.go:159", "\"Starting Kubernetes Scheduler\" version=\"v1.36.2\"");
+            log(
+                "server.go:159",
+                "\"Starting Kubernetes Scheduler\" version=\"v1.36.2\"",
+            );
             tokio::select! {
                 () = terminate.cancelled() => 0,
                 () = work(machine, &log) => 0,
@@ -48,7 +51,13 @@ impl Program for KubeScheduler {
 
 async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
     let component = |suffix: &str| {
-        Actor::component(&machine, "system:kube-scheduler", &[], "kube-scheduler", suffix)
+        Actor::component(
+            &machine,
+            "system:kube-scheduler",
+            &[],
+            "kube-scheduler",
+            suffix,
+        )
     };
     let mut leadership = Leadership::new(component("leader-election"), "kube-scheduler");
     let actor = component("scheduler");
@@ -104,7 +113,10 @@ async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
 fn node_matters(before: &Option<Arc<Value>>, after: &Option<Arc<Value>>) -> bool {
     let part = |node: &Option<Arc<Value>>| {
         node.as_ref().map(|node| {
-            (node.get("spec").cloned(), node.pointer("/metadata/labels").cloned())
+            (
+                node.get("spec").cloned(),
+                node.pointer("/metadata/labels").cloned(),
+            )
         })
     };
     part(before) != part(after)
@@ -157,12 +169,16 @@ async fn schedule(machine: &Arc<Machine>, actor: &Actor, pod: &Stored) {
             let path = format!("/api/v1/namespaces/{space}/pods/{pod_name}/binding");
             if succeeded(&actor.create(&path, binding).await) {
                 let note = format!("Successfully assigned {space}/{pod_name} to {node}");
-                actor.new_event(pod, "Pod", false, "Scheduled", "Binding", &note).await;
+                actor
+                    .new_event(pod, "Pod", false, "Scheduled", "Binding", &note)
+                    .await;
             }
         }
         None => {
-            let mut parts: Vec<String> =
-                reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            let mut parts: Vec<String> = reasons
+                .iter()
+                .map(|(reason, count)| format!("{count} {reason}"))
+                .collect();
             parts.sort();
             let message = if nodes.is_empty() {
                 "no nodes available to schedule pods".to_owned()
@@ -187,7 +203,9 @@ async fn schedule(machine: &Arc<Machine>, actor: &Actor, pod: &Stored) {
                 "lastTransitionTime": super::object::now()}]}});
             let path = format!("/api/v1/namespaces/{space}/pods/{pod_name}/status");
             let _ = actor.patch(&path, patch).await;
-            actor.new_event(pod, "Pod", true, "FailedScheduling", "Scheduling", &message).await;
+            actor
+                .new_event(pod, "Pod", true, "FailedScheduling", "Scheduling", &message)
+                .await;
         }
     }
 }
@@ -196,12 +214,16 @@ async fn schedule(machine: &Arc<Machine>, actor: &Actor, pod: &Stored) {
 #[must_use]
 pub fn unfit(pod: &Value, node: &Value) -> Option<String> {
     if node.pointer("/spec/unschedulable") == Some(&Value::Bool(true))
-        && !tolerates(pod, &json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}))
+        && !tolerates(
+            pod,
+            &json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}),
+        )
     {
         return Some("node(s) were unschedulable".to_owned());
     }
     for taint in items(node, "/spec/taints") {
-        if matches!(text_at(taint, "/effect"), "NoSchedule" | "NoExecute") && !tolerates(pod, taint) {
+        if matches!(text_at(taint, "/effect"), "NoSchedule" | "NoExecute") && !tolerates(pod, taint)
+        {
             return Some("node(s) had untolerated taint(s)".to_owned());
         }
     }
@@ -231,7 +253,11 @@ pub fn tolerates(pod: &Value, taint: &Value) -> bool {
 
 fn selects(pod: &Value, node: &Value) -> bool {
     let labels = node.pointer("/metadata/labels");
-    let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+    let label = |key: &str| {
+        labels
+            .and_then(|labels| labels.get(key))
+            .and_then(Value::as_str)
+    };
     let plain = pod
         .pointer("/spec/nodeSelector")
         .and_then(Value::as_object)
@@ -244,7 +270,9 @@ fn selects(pod: &Value, node: &Value) -> bool {
     );
     let requirement = |expression: &Value, own: Option<&str>| {
         let listed = own.is_some_and(|own| {
-            items(expression, "/values").iter().any(|value| value == own)
+            items(expression, "/values")
+                .iter()
+                .any(|value| value == own)
         });
         match text_at(expression, "/operator") {
             "In" => listed,

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::Controllers;
 use crate::node::embedded::apiserver::kinds::edit::text_at;
 use crate::node::embedded::apiserver::kinds::selector;
-use crate::node::embedded::cluster::object::{has_condition, is_active_pod, name, now, number, scaled};
+use crate::node::embedded::cluster::object::{
+    has_condition, is_active_pod, name, now, number, scaled,
+};
 
 pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
     for stored in c.list(&format!("/registry/policy/poddisruptionbudgets/{space}/")) {
@@ -24,19 +26,31 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
             .map(|pod| pod.value.as_ref().clone())
             .collect();
         let expected = i64::try_from(pods.len()).unwrap_or(0);
-        let healthy = i64::try_from(pods.iter().filter(|pod| has_condition(pod, "Ready")).count()).unwrap_or(0);
+        let healthy = i64::try_from(
+            pods.iter()
+                .filter(|pod| has_condition(pod, "Ready"))
+                .count(),
+        )
+        .unwrap_or(0);
         let desired = match budget.pointer("/spec/maxUnavailable") {
             Some(unavailable) => (expected - scaled(Some(unavailable), expected, true)).max(0),
             None => scaled(budget.pointer("/spec/minAvailable"), expected, true),
         };
-        let allowed = if expected == 0 { 0 } else { (healthy - desired).max(0) };
+        let allowed = if expected == 0 {
+            0
+        } else {
+            (healthy - desired).max(0)
+        };
         let status = |condition: Value| {
             json!({"observedGeneration": number(&budget, "/metadata/generation"),
                 "disruptionsAllowed": allowed, "currentHealthy": healthy,
                 "desiredHealthy": desired, "expectedPods": expected, "conditions": [condition]})
         };
         let on = allowed > 0;
-        let old = budget.pointer("/status/conditions/0").cloned().unwrap_or_default();
+        let old = budget
+            .pointer("/status/conditions/0")
+            .cloned()
+            .unwrap_or_default();
         let since = if text_at(&old, "/status") == if on { "True" } else { "False" } {
             text_at(&old, "/lastTransitionTime").to_owned()
         } else {
@@ -55,7 +69,10 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
             continue;
         }
         let actor = c.actor("disruption-controller").await;
-        let path = format!("/apis/policy/v1/namespaces/{space}/poddisruptionbudgets/{}/status", name(&budget));
+        let path = format!(
+            "/apis/policy/v1/namespaces/{space}/poddisruptionbudgets/{}/status",
+            name(&budget)
+        );
         if let Some(fields) = budget.as_object_mut() {
             fields.insert("status".into(), status);
         }

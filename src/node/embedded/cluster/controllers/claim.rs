@@ -36,7 +36,8 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
                 let wanted = text_at(&claim, "/spec/volumeName");
                 free && modes
                     && capacity >= size
-                    && text_at(volume, "/spec/storageClassName") == text_at(&claim, "/spec/storageClassName")
+                    && text_at(volume, "/spec/storageClassName")
+                        == text_at(&claim, "/spec/storageClassName")
                     && (wanted.is_empty() || wanted == name(volume))
             })
             .collect();
@@ -60,7 +61,10 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
         let Some((200, mut volume)) = actor.update(&path, volume).await else {
             continue;
         };
-        let capacity = volume.pointer("/spec/capacity").cloned().unwrap_or_default();
+        let capacity = volume
+            .pointer("/spec/capacity")
+            .cloned()
+            .unwrap_or_default();
         if let Some(fields) = volume.as_object_mut() {
             ensure(fields, "status").insert("phase".into(), "Bound".into());
         }
@@ -72,7 +76,10 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
             annotations.insert("pv.kubernetes.io/bind-completed".into(), "yes".into());
             annotations.insert("pv.kubernetes.io/bound-by-controller".into(), "yes".into());
         }
-        let path = format!("/api/v1/namespaces/{space}/persistentvolumeclaims/{}", name(&bound));
+        let path = format!(
+            "/api/v1/namespaces/{space}/persistentvolumeclaims/{}",
+            name(&bound)
+        );
         let answer = actor.update(&path, bound).await;
         if !succeeded(&answer) {
             continue;
@@ -80,7 +87,10 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
         let Some((_, mut bound)) = answer else {
             continue;
         };
-        let modes = bound.pointer("/spec/accessModes").cloned().unwrap_or_default();
+        let modes = bound
+            .pointer("/spec/accessModes")
+            .cloned()
+            .unwrap_or_default();
         if let Some(fields) = bound.as_object_mut() {
             fields.insert(
                 "status".into(),

@@ -53,16 +53,39 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, cron_name: &str) -> O
             }
         }
         let job = job_of(&cron, due);
-        match actor.create(&format!("/apis/batch/v1/namespaces/{space}/jobs"), job).await {
+        match actor
+            .create(&format!("/apis/batch/v1/namespaces/{space}/jobs"), job)
+            .await
+        {
             Some((201, job)) => {
                 let text = format!("Created job {}", name(&job));
-                actor.event(&cron, "batch/v1", "CronJob", false, "SuccessfulCreate", &text, ACCOUNT).await;
+                actor
+                    .event(
+                        &cron,
+                        "batch/v1",
+                        "CronJob",
+                        false,
+                        "SuccessfulCreate",
+                        &text,
+                        ACCOUNT,
+                    )
+                    .await;
                 started = Some((job, due));
             }
             Some((409, _)) | None => {}
             Some((_, status)) => {
                 let text = format!("Error creating job: {}", text_at(&status, "/message"));
-                actor.event(&cron, "batch/v1", "CronJob", true, "FailedCreate", &text, ACCOUNT).await;
+                actor
+                    .event(
+                        &cron,
+                        "batch/v1",
+                        "CronJob",
+                        true,
+                        "FailedCreate",
+                        &text,
+                        ACCOUNT,
+                    )
+                    .await;
             }
         }
     }
@@ -74,21 +97,32 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, cron_name: &str) -> O
         })
         .collect();
     let mut status = cron.get("status").cloned().unwrap_or_default();
-    let before: Vec<String> = items(&status, "/active").iter().map(|r| text_at(r, "/uid").to_owned()).collect();
+    let before: Vec<String> = items(&status, "/active")
+        .iter()
+        .map(|r| text_at(r, "/uid").to_owned())
+        .collect();
     if let Some((job, due)) = &started {
         references.push(json!({"kind": "Job", "namespace": space, "name": name(job), "uid": uid(job),
             "apiVersion": "batch/v1", "resourceVersion": text_at(job, "/metadata/resourceVersion")}));
         if let Some(fields) = status.as_object_mut() {
-            fields.insert("lastScheduleTime".into(), due.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
+            fields.insert(
+                "lastScheduleTime".into(),
+                due.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into(),
+            );
         }
     }
-    let after: Vec<String> = references.iter().map(|r| text_at(r, "/uid").to_owned()).collect();
+    let after: Vec<String> = references
+        .iter()
+        .map(|r| text_at(r, "/uid").to_owned())
+        .collect();
     let success = jobs
         .iter()
         .filter(|job| has_condition(job, "Complete"))
         .map(|job| text_at(job, "/status/completionTime").to_owned())
         .max();
-    let newer = success.as_deref().is_some_and(|time| time > text_at(&status, "/lastSuccessfulTime"));
+    let newer = success
+        .as_deref()
+        .is_some_and(|time| time > text_at(&status, "/lastSuccessfulTime"));
     if before != after || started.is_some() || newer {
         let actor = c.actor(ACCOUNT).await;
         let mut current = c.cached(&key)?;
@@ -113,7 +147,10 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, cron_name: &str) -> O
 }
 
 fn job_of(cron: &Value, due: Timestamp) -> Value {
-    let template = cron.pointer("/spec/jobTemplate").cloned().unwrap_or_default();
+    let template = cron
+        .pointer("/spec/jobTemplate")
+        .cloned()
+        .unwrap_or_default();
     let mut annotations = template
         .pointer("/metadata/annotations")
         .and_then(Value::as_object)
@@ -144,7 +181,11 @@ async fn trim(c: &mut Controllers, cron: &Value, jobs: &[Value]) {
         let keep = usize::try_from(limit).unwrap_or(0);
         for job in done.iter().take(done.len().saturating_sub(keep)) {
             let actor = c.actor(ACCOUNT).await;
-            let path = format!("/apis/batch/v1/namespaces/{}/jobs/{}", namespace(job), name(job));
+            let path = format!(
+                "/apis/batch/v1/namespaces/{}/jobs/{}",
+                namespace(job),
+                name(job)
+            );
             let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
             let _ = actor.delete(&path, Some(options)).await;
         }
@@ -247,7 +288,10 @@ mod tests {
         let schedule = Schedule::parse("*/5 * * * *").unwrap();
         let now: Timestamp = "2027-01-02T03:07:30Z".parse().unwrap();
         let since: Timestamp = "2027-01-02T03:04:59Z".parse().unwrap();
-        assert_eq!(schedule.latest(since, now).unwrap().to_string(), "2027-01-02T03:05:00Z");
+        assert_eq!(
+            schedule.latest(since, now).unwrap().to_string(),
+            "2027-01-02T03:05:00Z"
+        );
         assert_eq!(schedule.latest(now, now), None);
     }
 

@@ -24,12 +24,19 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
     let hash = revision(c, &set).await;
     let actor = c.actor(ACCOUNT).await;
     let template = set.pointer("/spec/template").cloned().unwrap_or_default();
-    let nodes: Vec<Value> = c.list("/registry/core/nodes/").iter().map(super::versioned).collect();
+    let nodes: Vec<Value> = c
+        .list("/registry/core/nodes/")
+        .iter()
+        .map(super::versioned)
+        .collect();
     let pods: Vec<Value> = c.pods_of(&set).into_iter().filter(is_active_pod).collect();
     let probe = daemon_pod(&template, &set, "", &hash);
     let mut failed = false;
     for node in &nodes {
-        let own: Vec<&Value> = pods.iter().filter(|pod| target(pod) == name(node)).collect();
+        let own: Vec<&Value> = pods
+            .iter()
+            .filter(|pod| target(pod) == name(node))
+            .collect();
         let mut wanted = probe.clone();
         if let Some(spec) = wanted.get_mut("spec").and_then(Value::as_object_mut) {
             spec.shift_remove("affinity");
@@ -37,15 +44,38 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
         let fits = unfit(&wanted, node).is_none();
         if fits && own.is_empty() {
             let pod = daemon_pod(&template, &set, name(node), &hash);
-            match actor.create(&format!("/api/v1/namespaces/{space}/pods"), pod).await {
+            match actor
+                .create(&format!("/api/v1/namespaces/{space}/pods"), pod)
+                .await
+            {
                 Some((201, pod)) => {
                     let text = format!("Created pod: {}", name(&pod));
-                    actor.event(&set, "apps/v1", "DaemonSet", false, "SuccessfulCreate", &text, COMPONENT).await;
+                    actor
+                        .event(
+                            &set,
+                            "apps/v1",
+                            "DaemonSet",
+                            false,
+                            "SuccessfulCreate",
+                            &text,
+                            COMPONENT,
+                        )
+                        .await;
                 }
                 Some((_, status)) => {
                     failed = true;
                     let text = format!("Error creating: {}", text_at(&status, "/message"));
-                    actor.event(&set, "apps/v1", "DaemonSet", true, "FailedCreate", &text, COMPONENT).await;
+                    actor
+                        .event(
+                            &set,
+                            "apps/v1",
+                            "DaemonSet",
+                            true,
+                            "FailedCreate",
+                            &text,
+                            COMPONENT,
+                        )
+                        .await;
                 }
                 None => return None,
             }
@@ -66,7 +96,17 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
                 let path = format!("/api/v1/namespaces/{space}/pods/{}", name(pod));
                 let _ = actor.delete(&path, None).await;
                 let text = format!("Deleted pod: {}", name(pod));
-                actor.event(&set, "apps/v1", "DaemonSet", false, "SuccessfulDelete", &text, COMPONENT).await;
+                actor
+                    .event(
+                        &set,
+                        "apps/v1",
+                        "DaemonSet",
+                        false,
+                        "SuccessfulDelete",
+                        &text,
+                        COMPONENT,
+                    )
+                    .await;
                 break;
             }
         }
@@ -99,7 +139,10 @@ fn daemon_pod(template: &Value, set: &Value, node: &str, hash: &str) -> Value {
     };
     let labels = ensure(ensure(fields, "metadata"), "labels");
     labels.insert(HASH.into(), hash.into());
-    labels.insert("pod-template-generation".into(), number(set, "/metadata/generation").to_string().into());
+    labels.insert(
+        "pod-template-generation".into(),
+        number(set, "/metadata/generation").to_string().into(),
+    );
     labels.sort_keys();
     let spec = ensure(fields, "spec");
     if !node.is_empty() {
@@ -143,7 +186,10 @@ async fn revision(c: &mut Controllers, set: &Value) -> String {
         .map(super::versioned)
         .collect();
     let same = revisions.iter().find(|own| {
-        let mut data = own.pointer("/data/spec/template").cloned().unwrap_or_default();
+        let mut data = own
+            .pointer("/data/spec/template")
+            .cloned()
+            .unwrap_or_default();
         if let Some(fields) = data.as_object_mut() {
             fields.shift_remove("$patch");
         }
@@ -157,7 +203,12 @@ async fn revision(c: &mut Controllers, set: &Value) -> String {
             .to_owned();
     }
     let hash = short_hash(&template.to_string());
-    let next = revisions.iter().map(|own| number(own, "/revision")).max().unwrap_or(0) + 1;
+    let next = revisions
+        .iter()
+        .map(|own| number(own, "/revision"))
+        .max()
+        .unwrap_or(0)
+        + 1;
     let mut labels = template
         .pointer("/metadata/labels")
         .and_then(Value::as_object)
@@ -173,7 +224,10 @@ async fn revision(c: &mut Controllers, set: &Value) -> String {
             "labels": labels, "ownerReferences": [reference(set, "apps/v1", "DaemonSet")]},
         "data": {"spec": {"template": data}}, "revision": next});
     let actor = c.actor(ACCOUNT).await;
-    let path = format!("/apis/apps/v1/namespaces/{}/controllerrevisions", namespace(set));
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/controllerrevisions",
+        namespace(set)
+    );
     let _ = actor.create(&path, object).await;
     hash
 }
@@ -185,7 +239,10 @@ async fn update_status(c: &mut Controllers, key: &str, nodes: &[Value], probe: &
     let pods: Vec<Value> = c.pods_of(&set).into_iter().filter(is_active_pod).collect();
     let (mut desired, mut current, mut misplaced, mut ready, mut updated) = (0, 0, 0, 0, 0);
     for node in nodes {
-        let own: Vec<&Value> = pods.iter().filter(|pod| target(pod) == name(node)).collect();
+        let own: Vec<&Value> = pods
+            .iter()
+            .filter(|pod| target(pod) == name(node))
+            .collect();
         if unfit(probe, node).is_none() {
             desired += 1;
             if let Some(pod) = own.first() {
@@ -210,7 +267,10 @@ async fn update_status(c: &mut Controllers, key: &str, nodes: &[Value], probe: &
     ] {
         status.insert(key.into(), value.into());
     }
-    status.insert("observedGeneration".into(), number(&set, "/metadata/generation").into());
+    status.insert(
+        "observedGeneration".into(),
+        number(&set, "/metadata/generation").into(),
+    );
     for (key, value) in [
         ("updatedNumberScheduled", updated),
         ("numberAvailable", ready),
@@ -224,7 +284,11 @@ async fn update_status(c: &mut Controllers, key: &str, nodes: &[Value], probe: &
         return;
     }
     let actor = c.actor(ACCOUNT).await;
-    let path = format!("/apis/apps/v1/namespaces/{}/daemonsets/{}/status", namespace(&set), name(&set));
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/daemonsets/{}/status",
+        namespace(&set),
+        name(&set)
+    );
     if let Some(fields) = set.as_object_mut() {
         fields.insert("status".into(), Value::Object(status));
     }

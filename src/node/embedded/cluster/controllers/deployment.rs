@@ -17,7 +17,11 @@ const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
 const COMPONENT: &str = "deployment-controller";
 
-pub(super) async fn sync(c: &mut Controllers, space: &str, deployment_name: &str) -> Option<Duration> {
+pub(super) async fn sync(
+    c: &mut Controllers,
+    space: &str,
+    deployment_name: &str,
+) -> Option<Duration> {
     let key = format!("/registry/apps/deployments/{space}/{deployment_name}");
     let deployment = c.cached(&key)?;
     if is_deleting(&deployment) {
@@ -65,7 +69,12 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, deployment_name: &str
         }
     }
     update_status(c, &actor, &key).await;
-    failure.map(|_| c.back_off(Item::Deployment(space.to_owned(), deployment_name.to_owned())))
+    failure.map(|_| {
+        c.back_off(Item::Deployment(
+            space.to_owned(),
+            deployment_name.to_owned(),
+        ))
+    })
 }
 
 /// All replica sets of the deployment, oldest first, and the one with its template.
@@ -77,7 +86,12 @@ fn replica_sets(c: &Controllers, deployment: &Value) -> (Vec<Value>, Option<Valu
         .filter(|set| is_controlled_by(&set.value, deployment))
         .map(versioned)
         .collect();
-    sets.sort_by_key(|set| (revision(set), text_at(set, "/metadata/creationTimestamp").to_owned()));
+    sets.sort_by_key(|set| {
+        (
+            revision(set),
+            text_at(set, "/metadata/creationTimestamp").to_owned(),
+        )
+    });
     let wanted = template(deployment);
     let new = sets.iter().find(|set| template(set) == wanted).cloned();
     (sets, new)
@@ -85,8 +99,14 @@ fn replica_sets(c: &Controllers, deployment: &Value) -> (Vec<Value>, Option<Valu
 
 /// The template without the label that tells replica sets apart.
 fn template(object: &Value) -> Value {
-    let mut template = object.pointer("/spec/template").cloned().unwrap_or_default();
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+    let mut template = object
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or_default();
+    if let Some(labels) = template
+        .pointer_mut("/metadata/labels")
+        .and_then(Value::as_object_mut)
+    {
         labels.shift_remove(HASH);
         labels.sort_keys();
     }
@@ -150,7 +170,10 @@ async fn create(
         labels.sort_keys();
     }
     let labels = own.pointer("/metadata/labels").cloned().unwrap_or_default();
-    let mut selector = deployment.pointer("/spec/selector").cloned().unwrap_or_default();
+    let mut selector = deployment
+        .pointer("/spec/selector")
+        .cloned()
+        .unwrap_or_default();
     if let Some(fields) = selector.as_object_mut() {
         let labels = ensure(fields, "matchLabels");
         labels.insert(HASH.into(), hash.clone().into());
@@ -164,7 +187,12 @@ async fn create(
         .unwrap_or_default();
     annotations.shift_remove("kubectl.kubernetes.io/last-applied-configuration");
     annotations.insert(DESIRED.into(), wanted.to_string().into());
-    annotations.insert(MAX.into(), (wanted + if recreate { 0 } else { max_surge }).to_string().into());
+    annotations.insert(
+        MAX.into(),
+        (wanted + if recreate { 0 } else { max_surge })
+            .to_string()
+            .into(),
+    );
     annotations.insert(REVISION.into(), next.to_string().into());
     annotations.sort_keys();
     let set_name = format!("{}-{hash}", name(deployment));
@@ -176,13 +204,24 @@ async fn create(
         "spec": {"replicas": replicas, "selector": selector, "template": own,
             "minReadySeconds": number(deployment, "/spec/minReadySeconds")},
     });
-    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", namespace(deployment));
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/replicasets",
+        namespace(deployment)
+    );
     match actor.create(&path, object).await {
         Some((201, set)) => {
             if replicas > 0 {
                 let message = format!("Scaled up replica set {set_name} from 0 to {replicas}");
                 actor
-                    .event(deployment, "apps/v1", "Deployment", false, "ScalingReplicaSet", &message, COMPONENT)
+                    .event(
+                        deployment,
+                        "apps/v1",
+                        "Deployment",
+                        false,
+                        "ScalingReplicaSet",
+                        &message,
+                        COMPONENT,
+                    )
                     .await;
             }
             let _ = &c;
@@ -215,7 +254,11 @@ async fn annotate(
             ensure(ensure(fields, "metadata"), "annotations")
                 .insert(REVISION.into(), wanted.to_string().into());
         }
-        let path = format!("/apis/apps/v1/namespaces/{}/replicasets/{}", namespace(new), name(new));
+        let path = format!(
+            "/apis/apps/v1/namespaces/{}/replicasets/{}",
+            namespace(new),
+            name(new)
+        );
         let _ = actor.update(&path, set).await;
     }
     if annotation(deployment, REVISION) != wanted.to_string()
@@ -243,7 +286,11 @@ async fn scale(actor: &Actor, deployment: &Value, set: &Value, to: i64) {
     let (max_surge, _) = surge(deployment);
     let wanted = number(deployment, "/spec/replicas");
     // What the store has, not what this round began with: others may have written meanwhile.
-    let key = format!("/registry/apps/replicasets/{}/{}", namespace(set), name(set));
+    let key = format!(
+        "/registry/apps/replicasets/{}/{}",
+        namespace(set),
+        name(set)
+    );
     let Some(current) = actor.machine().store.get(&key) else {
         return;
     };
@@ -254,18 +301,40 @@ async fn scale(actor: &Actor, deployment: &Value, set: &Value, to: i64) {
         annotations.insert(DESIRED.into(), wanted.to_string().into());
         annotations.insert(MAX.into(), (wanted + max_surge).to_string().into());
     }
-    let path = format!("/apis/apps/v1/namespaces/{}/replicasets/{}", namespace(set), name(set));
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/replicasets/{}",
+        namespace(set),
+        name(set)
+    );
     if succeeded(&actor.update(&path, object).await) {
         let direction = if to > from { "up" } else { "down" };
-        let message = format!("Scaled {direction} replica set {} from {from} to {to}", name(set));
+        let message = format!(
+            "Scaled {direction} replica set {} from {from} to {to}",
+            name(set)
+        );
         actor
-            .event(deployment, "apps/v1", "Deployment", false, "ScalingReplicaSet", &message, COMPONENT)
+            .event(
+                deployment,
+                "apps/v1",
+                "Deployment",
+                false,
+                "ScalingReplicaSet",
+                &message,
+                COMPONENT,
+            )
             .await;
     }
 }
 
 /// One step of a rolling update.
-async fn roll(actor: &Actor, deployment: &Value, new: &Value, old: &[Value], wanted: i64, recreate: bool) {
+async fn roll(
+    actor: &Actor,
+    deployment: &Value,
+    new: &Value,
+    old: &[Value],
+    wanted: i64,
+    recreate: bool,
+) {
     let (max_surge, max_unavailable) = surge(deployment);
     let old_replicas: i64 = old.iter().map(|set| number(set, "/spec/replicas")).sum();
     let current = number(new, "/spec/replicas");
@@ -312,7 +381,11 @@ async fn clean_up(actor: &Actor, deployment: &Value, old: &[Value]) {
         })
         .collect();
     for set in idle.iter().take(idle.len().saturating_sub(limit)) {
-        let path = format!("/apis/apps/v1/namespaces/{}/replicasets/{}", namespace(set), name(set));
+        let path = format!(
+            "/apis/apps/v1/namespaces/{}/replicasets/{}",
+            namespace(set),
+            name(set)
+        );
         let _ = actor.delete(&path, None).await;
     }
 }
@@ -328,11 +401,16 @@ async fn update_status(c: &Controllers, actor: &Actor, key: &str) {
         sum("/status/readyReplicas"),
         sum("/status/availableReplicas"),
     );
-    let updated = new.as_ref().map_or(0, |set| number(set, "/status/replicas"));
+    let updated = new
+        .as_ref()
+        .map_or(0, |set| number(set, "/status/replicas"));
     let wanted = number(&deployment, "/spec/replicas");
     let unavailable = (sum("/spec/replicas").max(wanted) - available).max(0);
     let mut status = Map::new();
-    status.insert("observedGeneration".into(), number(&deployment, "/metadata/generation").into());
+    status.insert(
+        "observedGeneration".into(),
+        number(&deployment, "/metadata/generation").into(),
+    );
     for (key, value) in [
         ("replicas", total),
         ("updatedReplicas", updated),
@@ -346,21 +424,37 @@ async fn update_status(c: &Controllers, actor: &Actor, key: &str) {
     }
     let (_, max_unavailable) = surge(&deployment);
     let enough = available >= wanted - max_unavailable;
-    let set_name = new.as_ref().map(|set| name(set).to_owned()).unwrap_or_default();
+    let set_name = new
+        .as_ref()
+        .map(|set| name(set).to_owned())
+        .unwrap_or_default();
     let done = updated == wanted && total == wanted && available == wanted && new.is_some();
     let progress = if done {
-        ("NewReplicaSetAvailable", format!("ReplicaSet \"{set_name}\" has successfully progressed."))
+        (
+            "NewReplicaSetAvailable",
+            format!("ReplicaSet \"{set_name}\" has successfully progressed."),
+        )
     } else if total == 0 {
-        ("NewReplicaSetCreated", format!("Created new replica set \"{set_name}\""))
+        (
+            "NewReplicaSetCreated",
+            format!("Created new replica set \"{set_name}\""),
+        )
     } else {
-        ("ReplicaSetUpdated", format!("ReplicaSet \"{set_name}\" is progressing."))
+        (
+            "ReplicaSetUpdated",
+            format!("ReplicaSet \"{set_name}\" is progressing."),
+        )
     };
     let mut conditions = vec![
         condition(
             &deployment,
             "Available",
             enough,
-            if enough { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" },
+            if enough {
+                "MinimumReplicasAvailable"
+            } else {
+                "MinimumReplicasUnavailable"
+            },
             if enough {
                 "Deployment has minimum availability."
             } else {

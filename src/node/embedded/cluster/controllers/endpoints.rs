@@ -5,10 +5,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Controllers;
+use crate::node::embedded::apiserver::admission::service_account::random_suffix;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::apiserver::kinds::selector;
-use crate::node::embedded::apiserver::admission::service_account::random_suffix;
-use crate::node::embedded::cluster::object::{has_condition, is_deleting, name, namespace, now, number, uid};
+use crate::node::embedded::cluster::object::{
+    has_condition, is_deleting, name, namespace, now, number, uid,
+};
 
 pub(super) async fn sync(c: &mut Controllers, space: &str, service_name: &str) -> Option<Duration> {
     let service = c.cached(&format!("/registry/core/services/{space}/{service_name}"));
@@ -23,7 +25,9 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, service_name: &str) -
         return None;
     };
     let wanted = service.pointer("/spec/selector")?.clone();
-    if wanted.as_object().is_none_or(Map::is_empty) || text_at(&service, "/spec/type") == "ExternalName" {
+    if wanted.as_object().is_none_or(Map::is_empty)
+        || text_at(&service, "/spec/type") == "ExternalName"
+    {
         return None;
     }
     let mut pods: Vec<Value> = c
@@ -55,7 +59,10 @@ fn ports(service: &Value, pod: Option<&Value>) -> Vec<Value> {
                     .flat_map(|pod| items(pod, "/spec/containers"))
                     .flat_map(|container| items(container, "/ports"))
                     .find(|own| text_at(own, "/name") == wanted)
-                    .map_or_else(|| number(port, "/port"), |own| number(own, "/containerPort")),
+                    .map_or_else(
+                        || number(port, "/port"),
+                        |own| number(own, "/containerPort"),
+                    ),
                 other => other.as_i64().unwrap_or(0),
             };
             let mut out = Map::new();
@@ -119,7 +126,9 @@ async fn endpoints(c: &mut Controllers, service: &Value, key: &str, pods: &[Valu
             if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("annotations".into(), annotations);
             }
-            let _ = actor.update(&format!("{base}/{}", name(service)), object).await;
+            let _ = actor
+                .update(&format!("{base}/{}", name(service)), object)
+                .await;
         }
         None => {
             let object = json!({"kind": "Endpoints", "apiVersion": "v1",
@@ -133,7 +142,10 @@ async fn endpoints(c: &mut Controllers, service: &Value, key: &str, pods: &[Valu
 }
 
 async fn slice(c: &mut Controllers, service: &Value, pods: &[Value]) {
-    let prefix = format!("/registry/discovery.k8s.io/endpointslices/{}/", namespace(service));
+    let prefix = format!(
+        "/registry/discovery.k8s.io/endpointslices/{}/",
+        namespace(service)
+    );
     let current = c
         .list(&prefix)
         .iter()

@@ -48,7 +48,9 @@ fn dependents(c: &Controllers, owner: &str) -> Vec<(String, Value)> {
 
 /// Whether any object has this uid.
 fn lives(c: &Controllers, wanted: &str) -> bool {
-    c.list("/registry/").iter().any(|stored| uid(&stored.value) == wanted)
+    c.list("/registry/")
+        .iter()
+        .any(|stored| uid(&stored.value) == wanted)
 }
 
 /// An owner is gone: what it owned goes too, unless another owner is left.
@@ -107,10 +109,12 @@ pub(super) async fn finalize(c: &mut Controllers, key: &str) -> Option<Duration>
         let actor = c.actor(ACCOUNT).await;
         let all = dependents(c, uid(&object));
         let blocking = all.iter().any(|(_, dependent)| {
-            items(dependent, "/metadata/ownerReferences").iter().any(|reference| {
-                text_at(reference, "/uid") == uid(&object)
-                    && reference.get("blockOwnerDeletion") == Some(&Value::Bool(true))
-            })
+            items(dependent, "/metadata/ownerReferences")
+                .iter()
+                .any(|reference| {
+                    text_at(reference, "/uid") == uid(&object)
+                        && reference.get("blockOwnerDeletion") == Some(&Value::Bool(true))
+                })
         });
         for (key, dependent) in &all {
             if !is_deleting(dependent)
@@ -127,8 +131,16 @@ pub(super) async fn finalize(c: &mut Controllers, key: &str) -> Option<Duration>
         return release(c, &path, key, "foregroundDeletion").await;
     }
     for (finalizer, account, plural) in [
-        ("kubernetes.io/pvc-protection", "pvc-protection-controller", "persistentvolumeclaims"),
-        ("kubernetes.io/pv-protection", "pv-protection-controller", "persistentvolumes"),
+        (
+            "kubernetes.io/pvc-protection",
+            "pvc-protection-controller",
+            "persistentvolumeclaims",
+        ),
+        (
+            "kubernetes.io/pv-protection",
+            "pv-protection-controller",
+            "persistentvolumes",
+        ),
     ] {
         if has(finalizer) && key.contains(plural) {
             if in_use(c, &object, plural) {
@@ -168,7 +180,12 @@ async fn release(c: &mut Controllers, path: &str, key: &str, finalizer: &str) ->
         "finalizers": rest, "uid": uid(&object)}});
     let actor = c.actor(ACCOUNT).await;
     let _ = actor
-        .send(http::Method::PATCH, path, "application/merge-patch+json", Some(patch))
+        .send(
+            http::Method::PATCH,
+            path,
+            "application/merge-patch+json",
+            Some(patch),
+        )
         .await;
     None
 }

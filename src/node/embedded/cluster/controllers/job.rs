@@ -23,7 +23,9 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, job_name: &str) -> Op
     // Pods that are over, or whose job is going, lose their finalizer.
     for pod in &pods {
         let over = matches!(text_at(pod, "/status/phase"), "Succeeded" | "Failed");
-        let held = items(pod, "/metadata/finalizers").iter().any(|f| f == TRACKING);
+        let held = items(pod, "/metadata/finalizers")
+            .iter()
+            .any(|f| f == TRACKING);
         if held && (over || is_deleting(&job) || is_deleting(pod)) {
             let patch = json!({"metadata": {"uid": uid(pod),
                 "$deleteFromPrimitiveList/finalizers": [TRACKING]}});
@@ -36,7 +38,12 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, job_name: &str) -> Op
     }
     let suspended = job.pointer("/spec/suspend") == Some(&Value::Bool(true));
     let phase = |wanted: &str| {
-        i64::try_from(pods.iter().filter(|pod| text_at(pod, "/status/phase") == wanted).count()).unwrap_or(0)
+        i64::try_from(
+            pods.iter()
+                .filter(|pod| text_at(pod, "/status/phase") == wanted)
+                .count(),
+        )
+        .unwrap_or(0)
     };
     let (mut succeeded_pods, mut failed) = (phase("Succeeded"), phase("Failed"));
     succeeded_pods = succeeded_pods.max(number(&job, "/status/succeeded"));
@@ -45,7 +52,9 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, job_name: &str) -> Op
     let parallelism = number(&job, "/spec/parallelism");
     let completions = job.pointer("/spec/completions").and_then(Value::as_i64);
     let limit = number(&job, "/spec/backoffLimit");
-    let complete = completions.map_or(succeeded_pods > 0 && active.is_empty(), |wanted| succeeded_pods >= wanted);
+    let complete = completions.map_or(succeeded_pods > 0 && active.is_empty(), |wanted| {
+        succeeded_pods >= wanted
+    });
     let exhausted = failed > limit;
     let wanted = if suspended || complete || exhausted {
         0
@@ -65,33 +74,77 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, job_name: &str) -> Op
             if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("finalizers".into(), json!([TRACKING]));
             }
-            let answer = actor.create(&format!("/api/v1/namespaces/{space}/pods"), pod).await;
+            let answer = actor
+                .create(&format!("/api/v1/namespaces/{space}/pods"), pod)
+                .await;
             match answer {
                 Some((201, pod)) => {
                     created += 1;
                     let text = format!("Created pod: {}", name(&pod));
-                    actor.event(&job, "batch/v1", "Job", false, "SuccessfulCreate", &text, ACCOUNT).await;
+                    actor
+                        .event(
+                            &job,
+                            "batch/v1",
+                            "Job",
+                            false,
+                            "SuccessfulCreate",
+                            &text,
+                            ACCOUNT,
+                        )
+                        .await;
                 }
                 Some((_, status)) => {
                     let text = format!("Error creating: {}", text_at(&status, "/message"));
-                    actor.event(&job, "batch/v1", "Job", true, "FailedCreate", &text, ACCOUNT).await;
-                    return Some(c.back_off(super::Item::Job(space.to_owned(), job_name.to_owned())));
+                    actor
+                        .event(
+                            &job,
+                            "batch/v1",
+                            "Job",
+                            true,
+                            "FailedCreate",
+                            &text,
+                            ACCOUNT,
+                        )
+                        .await;
+                    return Some(
+                        c.back_off(super::Item::Job(space.to_owned(), job_name.to_owned())),
+                    );
                 }
                 None => return None,
             }
         }
     } else if have > wanted {
-        for pod in active.drain(..).take(usize::try_from(have - wanted).unwrap_or(0)) {
+        for pod in active
+            .drain(..)
+            .take(usize::try_from(have - wanted).unwrap_or(0))
+        {
             let path = format!("/api/v1/namespaces/{space}/pods/{}", name(pod));
             let _ = actor.delete(&path, None).await;
         }
     }
-    let active_now = if wanted == 0 { 0 } else { have.min(wanted) + created };
-    update_status(c, &key, active_now, succeeded_pods, failed, complete, exhausted, suspended).await;
+    let active_now = if wanted == 0 {
+        0
+    } else {
+        have.min(wanted) + created
+    };
+    update_status(
+        c,
+        &key,
+        active_now,
+        succeeded_pods,
+        failed,
+        complete,
+        exhausted,
+        suspended,
+    )
+    .await;
     None
 }
 
-#[expect(clippy::too_many_arguments, reason = "the counts of a status belong together")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the counts of a status belong together"
+)]
 async fn update_status(
     c: &mut Controllers,
     key: &str,
@@ -166,36 +219,70 @@ async fn update_status(
     if old == Value::Object(status.clone()) {
         return;
     }
-    let path = format!("/apis/batch/v1/namespaces/{}/jobs/{}/status", namespace(&job), name(&job));
+    let path = format!(
+        "/apis/batch/v1/namespaces/{}/jobs/{}/status",
+        namespace(&job),
+        name(&job)
+    );
     let about = job.clone();
     if let Some(fields) = job.as_object_mut() {
         fields.insert("status".into(), Value::Object(status));
     }
     let written = succeeded(&actor.update(&path, job).await);
     if written && complete {
-        actor.event(&about, "batch/v1", "Job", false, "Completed", "Job completed", ACCOUNT).await;
+        actor
+            .event(
+                &about,
+                "batch/v1",
+                "Job",
+                false,
+                "Completed",
+                "Job completed",
+                ACCOUNT,
+            )
+            .await;
     }
     if written && exhausted {
-        actor.event(&about, "batch/v1", "Job", true, "BackoffLimitExceeded", exceeded, ACCOUNT).await;
+        actor
+            .event(
+                &about,
+                "batch/v1",
+                "Job",
+                true,
+                "BackoffLimitExceeded",
+                exceeded,
+                ACCOUNT,
+            )
+            .await;
     }
 }
 
 /// `ttlSecondsAfterFinished` (`pkg/controller/ttlafterfinished`).
 async fn clean_up(c: &mut Controllers, job: &Value) -> Option<Duration> {
-    let ttl = job.pointer("/spec/ttlSecondsAfterFinished").and_then(Value::as_i64)?;
+    let ttl = job
+        .pointer("/spec/ttlSecondsAfterFinished")
+        .and_then(Value::as_i64)?;
     if is_deleting(job) {
         return None;
     }
     let finished = items(job, "/status/conditions")
         .iter()
         .find(|condition| matches!(text_at(condition, "/type"), "Complete" | "Failed"))
-        .and_then(|condition| text_at(condition, "/lastTransitionTime").parse::<jiff::Timestamp>().ok())?;
+        .and_then(|condition| {
+            text_at(condition, "/lastTransitionTime")
+                .parse::<jiff::Timestamp>()
+                .ok()
+        })?;
     let age = jiff::Timestamp::now().duration_since(finished).as_secs();
     if age < ttl {
         return u64::try_from(ttl - age).ok().map(Duration::from_secs);
     }
     let actor = c.actor("ttl-after-finished-controller").await;
-    let path = format!("/apis/batch/v1/namespaces/{}/jobs/{}", namespace(job), name(job));
+    let path = format!(
+        "/apis/batch/v1/namespaces/{}/jobs/{}",
+        namespace(job),
+        name(job)
+    );
     let options = json!({"kind": "DeleteOptions", "apiVersion": "v1",
         "propagationPolicy": "Foreground", "preconditions": {"uid": uid(job)}});
     let _ = actor.delete(&path, Some(options)).await;

@@ -61,7 +61,10 @@ impl Program for KubeControllerManager {
             let log = move |place: &str, text: &str| {
                 output.stderr(&klog('I', place, text, process.pid));
             };
-            log("controllermanager.go:189", "\"Starting\" version=\"v1.36.2\"");
+            log(
+                "controllermanager.go:189",
+                "\"Starting\" version=\"v1.36.2\"",
+            );
             tokio::select! {
                 () = terminate.cancelled() => 0,
                 () = work(machine, &log) => 0,
@@ -126,7 +129,15 @@ async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
             );
             let message = format!("{} became leader", leadership.identity());
             component("leader-election")
-                .event(&lease, "coordination.k8s.io/v1", "Lease", false, "LeaderElection", &message, "kube-controller-manager")
+                .event(
+                    &lease,
+                    "coordination.k8s.io/v1",
+                    "Lease",
+                    false,
+                    "LeaderElection",
+                    &message,
+                    "kube-controller-manager",
+                )
                 .await;
         }
         controllers.everything();
@@ -241,7 +252,9 @@ impl Controllers {
             ("batch/jobs", Item::Job),
             ("batch/cronjobs", Item::CronJob),
             ("core/services", Item::Service),
-            ("policy/poddisruptionbudgets", |space, _| Item::Budgets(space)),
+            ("policy/poddisruptionbudgets", |space, _| {
+                Item::Budgets(space)
+            }),
         ];
         for (path, item) in kinds {
             for stored in self.list(&format!("/registry/{path}/")) {
@@ -253,10 +266,14 @@ impl Controllers {
             }
         }
         for stored in self.list("/registry/core/namespaces/") {
-            self.enqueue(Item::Namespace(super::object::name(&stored.value).to_owned()));
+            self.enqueue(Item::Namespace(
+                super::object::name(&stored.value).to_owned(),
+            ));
         }
         for stored in self.list("/registry/") {
-            if is_deleting(&stored.value) && !items(&stored.value, "/metadata/finalizers").is_empty() {
+            if is_deleting(&stored.value)
+                && !items(&stored.value, "/metadata/finalizers").is_empty()
+            {
                 self.enqueue(Item::Finalizing(stored.key.clone()));
             }
         }
@@ -293,7 +310,10 @@ impl Controllers {
             ("apps", "replicasets") => {
                 self.enqueue(Item::ReplicaSet(space.clone(), name));
                 if let Some(owner) = either.and_then(|object| controller_of(object)) {
-                    self.enqueue(Item::Deployment(space.clone(), text_at(owner, "/name").to_owned()));
+                    self.enqueue(Item::Deployment(
+                        space.clone(),
+                        text_at(owner, "/name").to_owned(),
+                    ));
                 }
             }
             ("core", "replicationcontrollers") => {
@@ -304,7 +324,10 @@ impl Controllers {
             ("batch", "jobs") => {
                 self.enqueue(Item::Job(space.clone(), name));
                 if let Some(owner) = either.and_then(|object| controller_of(object)) {
-                    self.enqueue(Item::CronJob(space.clone(), text_at(owner, "/name").to_owned()));
+                    self.enqueue(Item::CronJob(
+                        space.clone(),
+                        text_at(owner, "/name").to_owned(),
+                    ));
                 }
             }
             ("batch", "cronjobs") => self.enqueue(Item::CronJob(space.clone(), name)),
@@ -320,7 +343,10 @@ impl Controllers {
             ("core", "nodes") => {
                 let part = |node: &Option<Arc<Value>>| {
                     node.as_ref().map(|node| {
-                        (node.get("spec").cloned(), node.pointer("/metadata/labels").cloned())
+                        (
+                            node.get("spec").cloned(),
+                            node.pointer("/metadata/labels").cloned(),
+                        )
                     })
                 };
                 if part(&change.before) != part(&change.after) {
@@ -335,7 +361,9 @@ impl Controllers {
             ("core", "persistentvolumeclaims") => self.enqueue(Item::Claims(space.clone())),
             ("core", "persistentvolumes") => {
                 for claim in self.list("/registry/core/persistentvolumeclaims/") {
-                    self.enqueue(Item::Claims(super::object::namespace(&claim.value).to_owned()));
+                    self.enqueue(Item::Claims(
+                        super::object::namespace(&claim.value).to_owned(),
+                    ));
                 }
             }
             ("policy", "poddisruptionbudgets") => self.enqueue(Item::Budgets(space.clone())),
@@ -344,7 +372,9 @@ impl Controllers {
         }
         if !space.is_empty()
             && !matches!(resource, "events" | "leases")
-            && !self.list(&format!("/registry/core/resourcequotas/{space}/")).is_empty()
+            && !self
+                .list(&format!("/registry/core/resourcequotas/{space}/"))
+                .is_empty()
         {
             self.enqueue(Item::Quotas(space));
         }
@@ -365,11 +395,15 @@ impl Controllers {
             }
         }
         for service in self.list(&format!("/registry/core/services/{space}/")) {
-            let selected = service.value.pointer("/spec/selector").is_some_and(|wanted| {
-                [&change.before, &change.after].into_iter().flatten().any(|pod| {
-                    selector::map_matches(wanted, pod.pointer("/metadata/labels"))
-                })
-            });
+            let selected = service
+                .value
+                .pointer("/spec/selector")
+                .is_some_and(|wanted| {
+                    [&change.before, &change.after]
+                        .into_iter()
+                        .flatten()
+                        .any(|pod| selector::map_matches(wanted, pod.pointer("/metadata/labels")))
+                });
             if selected {
                 self.enqueue(Item::Service(
                     space.to_owned(),
@@ -377,7 +411,10 @@ impl Controllers {
                 ));
             }
         }
-        if !self.list(&format!("/registry/policy/poddisruptionbudgets/{space}/")).is_empty() {
+        if !self
+            .list(&format!("/registry/policy/poddisruptionbudgets/{space}/"))
+            .is_empty()
+        {
             self.enqueue(Item::Budgets(space.to_owned()));
         }
     }

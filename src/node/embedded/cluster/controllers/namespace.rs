@@ -16,7 +16,11 @@ pub(super) async fn sync(c: &mut Controllers, namespace: &str) -> Option<Duratio
     if is_deleting(&object) || text_at(&object, "/status/phase") == "Terminating" {
         return delete(c, namespace, object).await;
     }
-    if c.get(&format!("/registry/core/serviceaccounts/{namespace}/default")).is_none() {
+    if c.get(&format!(
+        "/registry/core/serviceaccounts/{namespace}/default"
+    ))
+    .is_none()
+    {
         let actor = c.actor("service-account-controller").await;
         let account = json!({"kind": "ServiceAccount", "apiVersion": "v1",
             "metadata": {"name": "default", "namespace": namespace}});
@@ -30,7 +34,9 @@ pub(super) async fn sync(c: &mut Controllers, namespace: &str) -> Option<Duratio
         .and_then(|map| map.value.get("data").cloned())
         .or_else(|| {
             let path = c.machine.node_root.join("etc/kubernetes/pki/ca.crt");
-            std::fs::read_to_string(path).ok().map(|pem| json!({"ca.crt": pem}))
+            std::fs::read_to_string(path)
+                .ok()
+                .map(|pem| json!({"ca.crt": pem}))
         });
     if c.get(&map_key).is_none()
         && let Some(data) = authority
@@ -70,8 +76,14 @@ async fn delete(c: &mut Controllers, namespace: &str, object: Value) -> Option<D
                 format!("/apis/{}/{}", resource.group, resource.version)
             };
             // Every kind is asked to go once; later rounds only wait for what is left.
-            let group = if resource.group.is_empty() { "core" } else { &resource.group };
-            let left = !c.list(&format!("/registry/{group}/{}/{namespace}/", resource.name)).is_empty();
+            let group = if resource.group.is_empty() {
+                "core"
+            } else {
+                &resource.group
+            };
+            let left = !c
+                .list(&format!("/registry/{group}/{}/{namespace}/", resource.name))
+                .is_empty();
             if !first && !left {
                 continue;
             }
@@ -173,18 +185,50 @@ async fn update_conditions(
             "lastTransitionTime": time, "reason": reason, "message": message})
     };
     let conditions = json!([
-        condition("NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered", "All resources successfully discovered"),
-        condition("NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-        condition("NamespaceDeletionContentFailure", false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        condition(
+            "NamespaceDeletionDiscoveryFailure",
+            false,
+            "ResourcesDiscovered",
+            "All resources successfully discovered"
+        ),
+        condition(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            false,
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed"
+        ),
+        condition(
+            "NamespaceDeletionContentFailure",
+            false,
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization"
+        ),
         if empty {
-            condition("NamespaceContentRemaining", false, "ContentRemoved", "All content successfully removed")
+            condition(
+                "NamespaceContentRemaining",
+                false,
+                "ContentRemoved",
+                "All content successfully removed",
+            )
         } else {
-            condition("NamespaceContentRemaining", true, "SomeResourcesRemain", "Some resources are remaining: pods. has 1 resource instances")
+            condition(
+                "NamespaceContentRemaining",
+                true,
+                "SomeResourcesRemain",
+                "Some resources are remaining: pods. has 1 resource instances",
+            )
         },
-        condition("NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+        condition(
+            "NamespaceFinalizersRemaining",
+            false,
+            "ContentHasNoFinalizers",
+            "All content-preserving finalizers finished"
+        ),
     ]);
     if let Some(fields) = object.as_object_mut() {
         ensure(fields, "status").insert("conditions".into(), conditions);
     }
-    let _ = actor.update(&format!("/api/v1/namespaces/{namespace}/status"), object).await;
+    let _ = actor
+        .update(&format!("/api/v1/namespaces/{namespace}/status"), object)
+        .await;
 }

@@ -13,14 +13,21 @@ use crate::node::embedded::cluster::object::name;
 pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
     for stored in c.list(&format!("/registry/core/resourcequotas/{space}/")) {
         let mut quota = super::versioned(&stored);
-        let Some(hard) = quota.pointer("/spec/hard").and_then(Value::as_object).cloned() else {
+        let Some(hard) = quota
+            .pointer("/spec/hard")
+            .and_then(Value::as_object)
+            .cloned()
+        else {
             continue;
         };
         let marker = format!("/{space}/");
         let objects: Vec<_> = c
             .list("/registry/")
             .into_iter()
-            .filter(|object| object.key.contains(&marker) && text_at(&object.value, "/metadata/namespace") == space)
+            .filter(|object| {
+                object.key.contains(&marker)
+                    && text_at(&object.value, "/metadata/namespace") == space
+            })
             .collect();
         let mut used = Map::new();
         for resource in hard.keys() {
@@ -39,7 +46,10 @@ pub(super) async fn sync(c: &mut Controllers, space: &str) -> Option<Duration> {
             continue;
         }
         let actor = c.actor("resourcequota-controller").await;
-        let path = format!("/api/v1/namespaces/{space}/resourcequotas/{}/status", name(&quota));
+        let path = format!(
+            "/api/v1/namespaces/{space}/resourcequotas/{}/status",
+            name(&quota)
+        );
         if let Some(fields) = quota.as_object_mut() {
             fields.insert("status".into(), status);
         }

@@ -40,8 +40,16 @@ pub(super) const REPLICATION_CONTROLLER: Kind = Kind {
     account: "replication-controller",
 };
 
-pub(super) async fn sync(c: &mut Controllers, kind: Kind, space: &str, set_name: &str) -> Option<Duration> {
-    let key = format!("/registry/{}/{}/{space}/{set_name}", kind.group, kind.resource);
+pub(super) async fn sync(
+    c: &mut Controllers,
+    kind: Kind,
+    space: &str,
+    set_name: &str,
+) -> Option<Duration> {
+    let key = format!(
+        "/registry/{}/{}/{space}/{set_name}",
+        kind.group, kind.resource
+    );
     let set = c.cached(&key)?;
     let actor = c.actor(kind.account).await;
     let pods: Vec<Value> = c.pods_of(&set).into_iter().filter(is_active_pod).collect();
@@ -68,7 +76,10 @@ pub(super) async fn sync(c: &mut Controllers, kind: Kind, space: &str, set_name:
                     std::cmp::Reverse(text_at(pod, "/metadata/creationTimestamp").to_owned()),
                 )
             });
-            for pod in doomed.into_iter().take(usize::try_from(have - wanted).unwrap_or(0)) {
+            for pod in doomed
+                .into_iter()
+                .take(usize::try_from(have - wanted).unwrap_or(0))
+            {
                 delete_pod(&actor, &set, kind, pod).await;
             }
         }
@@ -86,10 +97,23 @@ pub(super) async fn sync(c: &mut Controllers, kind: Kind, space: &str, set_name:
 async fn create_pod(actor: &Actor, set: &Value, kind: Kind, pod: Value) -> Result<(), String> {
     let space = namespace(set);
     let component = kind.account;
-    match actor.create(&format!("/api/v1/namespaces/{space}/pods"), pod).await {
+    match actor
+        .create(&format!("/api/v1/namespaces/{space}/pods"), pod)
+        .await
+    {
         Some((201, pod)) => {
             let message = format!("Created pod: {}", name(&pod));
-            actor.event(set, kind.api_version, kind.kind, false, "SuccessfulCreate", &message, component).await;
+            actor
+                .event(
+                    set,
+                    kind.api_version,
+                    kind.kind,
+                    false,
+                    "SuccessfulCreate",
+                    &message,
+                    component,
+                )
+                .await;
             Ok(())
         }
         Some((_, status)) => {
@@ -99,7 +123,17 @@ async fn create_pod(actor: &Actor, set: &Value, kind: Kind, pod: Value) -> Resul
                 return Err(text);
             }
             let message = format!("Error creating: {text}");
-            actor.event(set, kind.api_version, kind.kind, true, "FailedCreate", &message, component).await;
+            actor
+                .event(
+                    set,
+                    kind.api_version,
+                    kind.kind,
+                    true,
+                    "FailedCreate",
+                    &message,
+                    component,
+                )
+                .await;
             Err(text)
         }
         None => Err("no API server".to_owned()),
@@ -108,22 +142,45 @@ async fn create_pod(actor: &Actor, set: &Value, kind: Kind, pod: Value) -> Resul
 
 async fn delete_pod(actor: &Actor, set: &Value, kind: Kind, pod: &Value) {
     let path = format!("/api/v1/namespaces/{}/pods/{}", namespace(set), name(pod));
-    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid(pod)}});
+    let options =
+        json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid(pod)}});
     if succeeded(&actor.delete(&path, Some(options)).await) {
         let message = format!("Deleted pod: {}", name(pod));
-        actor.event(set, kind.api_version, kind.kind, false, "SuccessfulDelete", &message, kind.account).await;
+        actor
+            .event(
+                set,
+                kind.api_version,
+                kind.kind,
+                false,
+                "SuccessfulDelete",
+                &message,
+                kind.account,
+            )
+            .await;
     }
 }
 
-async fn update_status(c: &Controllers, actor: &Actor, kind: Kind, key: &str, failure: Option<&str>) {
+async fn update_status(
+    c: &Controllers,
+    actor: &Actor,
+    kind: Kind,
+    key: &str,
+    failure: Option<&str>,
+) {
     let Some(mut set) = c.cached(key) else {
         return;
     };
     let pods: Vec<Value> = c.pods_of(&set).into_iter().filter(is_active_pod).collect();
-    let template = set.pointer("/spec/template/metadata/labels").cloned().unwrap_or_default();
+    let template = set
+        .pointer("/spec/template/metadata/labels")
+        .cloned()
+        .unwrap_or_default();
     let count = |holds: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| holds(pod)).count();
     let labelled = count(&|pod| {
-        crate::node::embedded::apiserver::kinds::selector::map_matches(&template, pod.pointer("/metadata/labels"))
+        crate::node::embedded::apiserver::kinds::selector::map_matches(
+            &template,
+            pod.pointer("/metadata/labels"),
+        )
     });
     let ready = count(&|pod| has_condition(pod, "Ready"));
     let mut status = Map::new();
@@ -137,7 +194,10 @@ async fn update_status(c: &Controllers, actor: &Actor, kind: Kind, key: &str, fa
             status.insert(key.into(), value.into());
         }
     }
-    status.insert("observedGeneration".into(), number(&set, "/metadata/generation").into());
+    status.insert(
+        "observedGeneration".into(),
+        number(&set, "/metadata/generation").into(),
+    );
     if let Some(message) = failure {
         let known = items(&set, "/status/conditions")
             .iter()
@@ -152,7 +212,13 @@ async fn update_status(c: &Controllers, actor: &Actor, kind: Kind, key: &str, fa
     if set.get("status") == Some(&Value::Object(status.clone())) {
         return;
     }
-    let path = format!("{}/namespaces/{}/{}/{}/status", kind.api, namespace(&set), kind.resource, name(&set));
+    let path = format!(
+        "{}/namespaces/{}/{}/{}/status",
+        kind.api,
+        namespace(&set),
+        kind.resource,
+        name(&set)
+    );
     if let Some(fields) = set.as_object_mut() {
         fields.insert("status".into(), Value::Object(status));
     }

@@ -19,7 +19,9 @@ pub(super) async fn aggregate(c: &mut Controllers) -> Option<Duration> {
         let mut rules: Vec<Value> = Vec::new();
         for wanted in selectors {
             for other in &roles {
-                if other.key == role.key || !selector::matches(wanted, other.value.pointer("/metadata/labels")) {
+                if other.key == role.key
+                    || !selector::matches(wanted, other.value.pointer("/metadata/labels"))
+                {
                     continue;
                 }
                 for rule in items(&other.value, "/rules") {
@@ -42,7 +44,12 @@ pub(super) async fn aggregate(c: &mut Controllers) -> Option<Duration> {
             name(&role.value)
         );
         let _ = actor
-            .send(http::Method::PATCH, &path, "application/apply-patch+yaml", Some(patch))
+            .send(
+                http::Method::PATCH,
+                &path,
+                "application/apply-patch+yaml",
+                Some(patch),
+            )
             .await;
     }
     None

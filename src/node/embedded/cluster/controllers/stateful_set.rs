@@ -38,11 +38,25 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
                 settled = false;
                 claims(c, &actor, &set, ordinal).await;
                 let pod = pod(&set, ordinal, &revision);
-                let answer = actor.create(&format!("/api/v1/namespaces/{space}/pods"), pod).await;
+                let answer = actor
+                    .create(&format!("/api/v1/namespaces/{space}/pods"), pod)
+                    .await;
                 match answer {
                     Some((201, _)) => {
-                        let text = format!("create Pod {set_name}-{ordinal} in StatefulSet {set_name} successful");
-                        actor.event(&set, "apps/v1", "StatefulSet", false, "SuccessfulCreate", &text, ACCOUNT).await;
+                        let text = format!(
+                            "create Pod {set_name}-{ordinal} in StatefulSet {set_name} successful"
+                        );
+                        actor
+                            .event(
+                                &set,
+                                "apps/v1",
+                                "StatefulSet",
+                                false,
+                                "SuccessfulCreate",
+                                &text,
+                                ACCOUNT,
+                            )
+                            .await;
                     }
                     Some((409, _)) | None => {}
                     Some((_, status)) => {
@@ -51,7 +65,17 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
                             "create Pod {set_name}-{ordinal} in StatefulSet {set_name} failed error: {}",
                             text_at(&status, "/message")
                         );
-                        actor.event(&set, "apps/v1", "StatefulSet", true, "FailedCreate", &text, ACCOUNT).await;
+                        actor
+                            .event(
+                                &set,
+                                "apps/v1",
+                                "StatefulSet",
+                                true,
+                                "FailedCreate",
+                                &text,
+                                ACCOUNT,
+                            )
+                            .await;
                     }
                 }
                 if !parallel {
@@ -78,7 +102,11 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
     };
     if settled || parallel {
         let waiting = pods.iter().any(is_deleting);
-        for doomed in surplus.iter().take(if parallel { usize::MAX } else { usize::from(!waiting) }) {
+        for doomed in surplus.iter().take(if parallel {
+            usize::MAX
+        } else {
+            usize::from(!waiting)
+        }) {
             delete_pod(&actor, &set, doomed).await;
         }
         if surplus.is_empty() && settled && !waiting {
@@ -92,8 +120,22 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, set_name: &str) -> Op
 async fn delete_pod(actor: &Actor, set: &Value, pod: &Value) {
     let path = format!("/api/v1/namespaces/{}/pods/{}", namespace(set), name(pod));
     let _ = actor.delete(&path, None).await;
-    let text = format!("delete Pod {} in StatefulSet {} successful", name(pod), name(set));
-    actor.event(set, "apps/v1", "StatefulSet", false, "SuccessfulDelete", &text, ACCOUNT).await;
+    let text = format!(
+        "delete Pod {} in StatefulSet {} successful",
+        name(pod),
+        name(set)
+    );
+    actor
+        .event(
+            set,
+            "apps/v1",
+            "StatefulSet",
+            false,
+            "SuccessfulDelete",
+            &text,
+            ACCOUNT,
+        )
+        .await;
 }
 
 fn ordinal(pod: &Value) -> Option<i64> {
@@ -124,7 +166,10 @@ async fn update(actor: &Actor, set: &Value, pods: &[Value], revision: &str) {
 async fn revision(c: &mut Controllers, actor: &Actor, set: &Value) -> String {
     let template = set.pointer("/spec/template").cloned().unwrap_or_default();
     let revision_name = format!("{}-{}", name(set), short_hash(&template.to_string()));
-    let key = format!("/registry/apps/controllerrevisions/{}/{revision_name}", namespace(set));
+    let key = format!(
+        "/registry/apps/controllerrevisions/{}/{revision_name}",
+        namespace(set)
+    );
     if c.get(&key).is_none() {
         let prefix = format!("/registry/apps/controllerrevisions/{}/", namespace(set));
         let next = c
@@ -149,7 +194,10 @@ async fn revision(c: &mut Controllers, actor: &Actor, set: &Value) -> String {
             "metadata": {"name": revision_name, "namespace": namespace(set), "labels": labels,
                 "ownerReferences": [reference(set, "apps/v1", "StatefulSet")]},
             "data": {"spec": {"template": data}}, "revision": next});
-        let path = format!("/apis/apps/v1/namespaces/{}/controllerrevisions", namespace(set));
+        let path = format!(
+            "/apis/apps/v1/namespaces/{}/controllerrevisions",
+            namespace(set)
+        );
         let _ = actor.create(&path, object).await;
     }
     revision_name
@@ -165,9 +213,15 @@ fn pod(set: &Value, ordinal: i64, revision: &str) -> Value {
     let metadata = ensure(fields, "metadata");
     metadata.insert("name".into(), pod_name.clone().into());
     let labels = ensure(metadata, "labels");
-    labels.insert("apps.kubernetes.io/pod-index".into(), ordinal.to_string().into());
+    labels.insert(
+        "apps.kubernetes.io/pod-index".into(),
+        ordinal.to_string().into(),
+    );
     labels.insert(HASH.into(), revision.into());
-    labels.insert("statefulset.kubernetes.io/pod-name".into(), pod_name.clone().into());
+    labels.insert(
+        "statefulset.kubernetes.io/pod-name".into(),
+        pod_name.clone().into(),
+    );
     labels.sort_keys();
     let spec = ensure(fields, "spec");
     spec.insert("hostname".into(), pod_name.into());
@@ -183,7 +237,9 @@ fn pod(set: &Value, ordinal: i64, revision: &str) -> Value {
         })
         .collect();
     if !claims.is_empty() {
-        let volumes = spec.entry("volumes".to_owned()).or_insert_with(|| json!([]));
+        let volumes = spec
+            .entry("volumes".to_owned())
+            .or_insert_with(|| json!([]));
         if let Some(list) = volumes.as_array_mut() {
             list.extend(claims);
         }
@@ -195,7 +251,11 @@ async fn claims(c: &Controllers, actor: &Actor, set: &Value, ordinal: i64) {
     for template in items(set, "/spec/volumeClaimTemplates") {
         let claim = format!("{}-{}-{ordinal}", name(template), name(set));
         let space = namespace(set);
-        if c.get(&format!("/registry/core/persistentvolumeclaims/{space}/{claim}")).is_some() {
+        if c.get(&format!(
+            "/registry/core/persistentvolumeclaims/{space}/{claim}"
+        ))
+        .is_some()
+        {
             continue;
         }
         let object = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
@@ -226,11 +286,21 @@ async fn update_status(c: &Controllers, actor: &Actor, key: &str, revision: &str
         own => own.to_owned(),
     };
     let mut status = Map::new();
-    status.insert("observedGeneration".into(), number(&set, "/metadata/generation").into());
+    status.insert(
+        "observedGeneration".into(),
+        number(&set, "/metadata/generation").into(),
+    );
     status.insert("replicas".into(), pods.len().into());
     for (key, value) in [
         ("readyReplicas", ready),
-        ("currentReplicas", if current == revision { updated } else { pods.len() - updated }),
+        (
+            "currentReplicas",
+            if current == revision {
+                updated
+            } else {
+                pods.len() - updated
+            },
+        ),
         ("updatedReplicas", updated),
     ] {
         if value > 0 {
@@ -244,7 +314,11 @@ async fn update_status(c: &Controllers, actor: &Actor, key: &str, revision: &str
     if set.get("status") == Some(&Value::Object(status.clone())) {
         return;
     }
-    let path = format!("/apis/apps/v1/namespaces/{}/statefulsets/{}/status", namespace(&set), name(&set));
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/statefulsets/{}/status",
+        namespace(&set),
+        name(&set)
+    );
     if let Some(fields) = set.as_object_mut() {
         fields.insert("status".into(), Value::Object(status));
     }

@@ -170,11 +170,25 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
     }
 }
 
+/// An error with its causes, each said once: many of our errors name their cause themselves.
+fn chain(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        let plain = text.split(" (os error").next().unwrap_or(&text);
+        if !message.to_lowercase().contains(&plain.to_lowercase()) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+    }
+    message
+}
+
 /// Writes an error to standard error: the message, an empty line, the next step.
 fn report(error: &anyhow::Error) -> Exit {
     let style = Style::stderr();
     let (exit, hint) = failure::verdict(error);
-    let message = format!("{error:#}");
+    let message = chain(error);
     output::note(&format!("{} {message}", style.bad("error:")));
     if let Some(hint) = hint
         && !message.contains("\nhint: ")

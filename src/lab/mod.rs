@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use crate::exit::Exit;
+use crate::node::embedded::process::go_error_text;
 use crate::scenario::ScenarioError;
 
 pub mod config;
@@ -64,7 +65,7 @@ pub enum Error {
         format: u32,
     },
     /// The system said no.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", go_error_text(source))]
     Io {
         /// What was tried.
         what: String,

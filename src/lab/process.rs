@@ -69,6 +69,10 @@ pub(super) fn wait_settled(lab: &str, dir: &Path, child: &mut Child) -> Result<b
     let mut settled_since: Option<Instant> = None;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
+            if disk_is_full(dir) {
+                let full = std::io::Error::from(rustix::io::Errno::NOSPC);
+                return Err(Error::io(format!("start the node of lab `{lab}`"))(full));
+            }
             return Err(Error::NotStarted {
                 lab: lab.to_owned(),
                 reason: last_words(dir).unwrap_or_else(|| format!("it ended with {status}")),
@@ -97,6 +101,12 @@ pub(super) fn wait_settled(lab: &str, dir: &Path, child: &mut Child) -> Result<b
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Whether the disk of a lab is full: then the node process could not even say so.
+fn disk_is_full(dir: &Path) -> bool {
+    const LITTLE: u64 = 512 << 10;
+    rustix::fs::statvfs(dir).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < LITTLE)
 }
 
 /// The last line the node process wrote.

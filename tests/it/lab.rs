@@ -437,6 +437,50 @@ fn without_namespaces_only_mapped_commands_run() {
     );
 }
 
+#[test]
+fn a_full_disk_is_said_and_nothing_half_made_is_left() {
+    let test = Test::new();
+    fs::create_dir_all(test.home()).unwrap();
+    let binary = test.command::<&str>([]);
+    // A small file system in a private namespace.
+    let script = "
+        mount -t tmpfs -o size=$1 tmpfs \"$CKSLAB_HOME\" || exit 99
+        \"$0\" start sandbox --engine embedded --seed 1
+        echo \"exit $?\"
+        ls -A \"$CKSLAB_HOME/labs\"
+    ";
+    for size in ["16k", "64k", "128k", "400k"] {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-Urm", "sh", "-c", script]);
+        command.arg(binary.get_program()).arg(size);
+        for (name, value) in binary.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let Ok(output) = command.output() else {
+            println!("SKIPPED: unshare is not installed");
+            return;
+        };
+        if output.status.code() != Some(0) {
+            println!("SKIPPED: no private namespaces on this machine");
+            return;
+        }
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let left = if size == "400k" { "sandbox\n" } else { "" };
+        assert_eq!(stdout, format!("exit 4\n{left}"), "{size}: {stderr}");
+        assert!(
+            stderr.starts_with("error: cannot ")
+                && stderr.ends_with(
+                    "no space left on device\n\nhint: free some space, then run the command again\n"
+                ),
+            "{size}: {stderr}"
+        );
+    }
+}
+
 /// Whether this machine allows private namespaces; a test that needs them says that it is skipped.
 fn namespaces(test: &Test) -> bool {
     let found = test.run(["node-enter", "--probe"]).code == 0;

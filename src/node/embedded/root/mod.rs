@@ -208,7 +208,8 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 fn named(error: io::Error, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))
+    let text = super::process::go_error_text(&error);
+    io::Error::new(error.kind(), format!("`{}`: {text}", path.display()))
 }
 
 /// Path of a node file on the host, for a path that is not followed (`/etc/hosts` → `ROOT/etc/hosts`).

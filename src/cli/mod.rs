@@ -113,6 +113,9 @@ pub enum Command {
 #[must_use]
 pub fn main() -> Exit {
     let began = Instant::now();
+    if let Some(code) = crate::node::embedded::inside::called_as_tool() {
+        return Exit::Passed(code);
+    }
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = match parse() {
         Ok(cli) => cli,

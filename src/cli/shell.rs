@@ -41,7 +41,7 @@ pub fn run(args: &ShellArgs) -> anyhow::Result<Exit> {
         inside::Way::Mapped { reason } => output::note(&format!(
             "lab {}: this machine does not let ckslab confine a shell ({reason}).\n\
              This is a shell of your own machine: the node's files are below $CKSLAB_NODE_ROOT, kubectl and\n\
-             the node's tools (crictl, journalctl, systemctl) work; `exit` leaves it",
+             the node's tools (crictl, journalctl, systemctl...) work; `exit` leaves it",
             lab.id()
         )),
     }

@@ -22,7 +22,7 @@ pub mod namespace;
 pub const SUBCOMMAND: &str = "node-enter";
 
 /// The node's tools: this program under these names.
-pub const TOOLS: [&str; 6] = ["crictl", "journalctl", "kubeadm", "ps", "ss", "systemctl"];
+pub use super::tools::NAMES as TOOLS;
 
 /// Exit code of the entering process where the node cannot be entered.
 const CANNOT_ENTER: u8 = 125;
@@ -175,11 +175,67 @@ fn tool(
     arguments: &[String],
     streams: &mut mapped::Streams<'_>,
 ) -> Option<u8> {
-    let _ = (config, arguments, streams);
     if !TOOLS.contains(&name) {
         return None;
     }
-    None
+    let mut argv = vec![name.to_owned()];
+    argv.extend_from_slice(arguments);
+    Some(super::tools::run(
+        &config.node_root,
+        &config.state_dir,
+        &argv,
+        &[],
+        streams.stdout,
+        streams.stderr,
+    ))
+}
+
+/// Runs this process as the tool whose name it was called by; `None` where that is none.
+///
+/// The node it is about is the one it is inside of, or the one `CKSLAB_NODE_ROOT` names.
+#[must_use]
+pub fn called_as_tool() -> Option<u8> {
+    let mut argv = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let name = argv.next()?;
+    let name = name.rsplit('/').next().unwrap_or(&name);
+    if !TOOLS.contains(&name) {
+        return None;
+    }
+    let mut words = vec![name.to_owned()];
+    words.extend(argv);
+    let inside = Path::new("/run/ckslab/state");
+    let (node_root, state_dir) = if inside.is_dir() {
+        (PathBuf::from("/"), inside.to_path_buf())
+    } else {
+        let Some(node_root) = std::env::var_os("CKSLAB_NODE_ROOT").map(PathBuf::from) else {
+            eprintln!("{name}: CKSLAB_NODE_ROOT is not set (ckslab env prints it)");
+            return Some(1);
+        };
+        let state_dir = node_root.with_file_name("state");
+        (node_root, state_dir)
+    };
+    Some(super::tools::run(
+        &node_root,
+        &state_dir,
+        &words,
+        &[],
+        &mut io::stdout().lock(),
+        &mut io::stderr().lock(),
+    ))
+}
+
+/// A directory with the node's tools under their names, for a shell that is not inside.
+fn tools_directory(config: &Config) -> io::Result<PathBuf> {
+    let dir = config.state_dir.join("bin");
+    fs::create_dir_all(&dir)?;
+    let program = std::env::current_exe()?;
+    for name in TOOLS {
+        let link = dir.join(name);
+        // The program may have moved since the last shell.
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&program, &link)?;
+    }
+    Ok(dir)
 }
 
 /// Opens a shell with this process's standard streams; gives its exit code.
@@ -194,7 +250,15 @@ pub fn shell(config: &Config, way: &Way) -> Result<u8, NodeError> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute() && path.is_file())
         .unwrap_or_else(|| PathBuf::from("/bin/sh"));
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    if let Ok(dir) = tools_directory(config) {
+        let mut front = dir.into_os_string();
+        front.push(":");
+        front.push(&path);
+        path = front;
+    }
     let status = std::process::Command::new(&shell)
+        .env("PATH", path)
         .env(
             "KUBECONFIG",
             config.node_root.join("etc/kubernetes/admin.conf"),

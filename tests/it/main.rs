@@ -13,6 +13,7 @@ mod flags;
 mod gate;
 mod grade;
 mod kinds;
+mod pipeline;
 mod policy_properties;
 mod registry;
 mod replay;

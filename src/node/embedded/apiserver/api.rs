@@ -57,13 +57,20 @@ impl ApiResponse {
 
 impl From<Status> for ApiResponse {
     fn from(status: Status) -> Self {
-        let mut headers = Vec::new();
-        if let Some(seconds) = status.retry_after {
-            headers.push((http::header::RETRY_AFTER, http::HeaderValue::from(seconds)));
-        }
+        let retry = status.retry_after.map(u64::from).or_else(|| {
+            status
+                .details
+                .as_ref()?
+                .get("retryAfterSeconds")?
+                .as_u64()
+                .filter(|seconds| *seconds > 0)
+        });
         Self {
             code: status.code,
-            headers,
+            headers: retry
+                .map(|seconds| (http::header::RETRY_AFTER, seconds.into()))
+                .into_iter()
+                .collect(),
             body: Body::Object(status.to_json()),
         }
     }

@@ -73,6 +73,19 @@ pub fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
                 },
             });
         }
+        "/debug/pprof/" if state.flags.line.bool("profiling") => {
+            return Ok(ApiResponse {
+                code: 200,
+                headers: vec![(
+                    http::header::X_CONTENT_TYPE_OPTIONS,
+                    http::HeaderValue::from_static("nosniff"),
+                )],
+                body: Body::Bytes {
+                    content_type: "text/html; charset=utf-8".to_owned(),
+                    bytes: "<html>\n<head>\n<title>/debug/pprof/</title>\n</head>\n<body>\n/debug/pprof/\n<br>\n</body>\n</html>\n".into(),
+                },
+            });
+        }
         "/.well-known/openid-configuration" => {
             let uri = format!("https://{}/openid/v1/jwks", state.external_address());
             return Ok(public(json_bytes(encoding::json(

@@ -228,8 +228,8 @@ async fn process(
             );
         }
     };
-    // What is not acceptable outside of resources is answered before anything is recorded.
-    let unrecorded = response.code == 406 && !call.info.is_resource;
+    // What is not acceptable is answered without the encoder that records.
+    let unrecorded = response.code == 406;
     (
         finish(response, recorder, long_running, unrecorded, &call.audit),
         form,
@@ -306,19 +306,22 @@ impl Call<'_> {
         let state = self.state;
         let info = &self.info;
         // Nothing is routed below the old proxy prefix any more.
+        let unknown = || {
+            Status::new(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            )
+            .with_details(serde_json::json!({}))
+        };
         if info.is_resource && info.verb == "proxy" {
-            return Ok(nonresource::not_found());
+            return Err(unknown());
         }
         let resource = if info.is_resource {
             match state.resource(&info.group, &info.version, &info.resource) {
                 Some(resource) => Some(resource),
                 None if state.serves(&info.group, &info.version) => {
-                    return Err(Status::new(
-                        404,
-                        "NotFound",
-                        "the server could not find the requested resource",
-                    )
-                    .with_details(serde_json::json!({})));
+                    return Err(unknown());
                 }
                 None => return Ok(nonresource::not_found()),
             }
@@ -326,7 +329,7 @@ impl Call<'_> {
             None
         };
         if let Some(resource) = &resource
-            && !routed(resource, info)
+            && !routed(resource, info, &self.parts.method)
         {
             return Err(Status::new(
                 405,
@@ -365,29 +368,33 @@ impl Call<'_> {
     }
 }
 
-/// Whether the method is one of those of a known subresource; what is unknown is left to the registry.
-fn routed(resource: &super::catalog::Resource, info: &RequestInfo) -> bool {
-    if info.subresource.is_empty() || matches!(info.subresource.as_str(), "proxy") {
+/// Whether the method is one of the resource's or subresource's; what is unknown is left to the registry.
+fn routed(resource: &super::catalog::Resource, info: &RequestInfo, method: &http::Method) -> bool {
+    // Any method goes through a proxy.
+    if info.subresource == "proxy" {
         return true;
+    }
+    if method == http::Method::HEAD || method == http::Method::OPTIONS {
+        return false;
+    }
+    if info.subresource.is_empty() {
+        return resource.verbs.contains(&info.verb);
     }
     let name = format!("{}/{}", info.resource, info.subresource);
     resource
         .subresources
         .iter()
-        .find(|subresource| subresource.name == name || subresource.name == info.subresource)
+        .find(|subresource| subresource.name == name)
         .is_none_or(|subresource| subresource.verbs.contains(&info.verb))
 }
 
-/// 403s of the handler chain carry one more header than others.
+/// Refusals of the handler chain carry one more header than those of handlers.
 fn refusal(status: Status) -> ApiResponse {
-    let forbidden = status.code == 403;
     let mut response = ApiResponse::from(status);
-    if forbidden {
-        response.headers.push((
-            http::header::X_CONTENT_TYPE_OPTIONS,
-            http::HeaderValue::from_static("nosniff"),
-        ));
-    }
+    response.headers.push((
+        http::header::X_CONTENT_TYPE_OPTIONS,
+        http::HeaderValue::from_static("nosniff"),
+    ));
     response
 }
 
@@ -510,6 +517,11 @@ fn encode(response: ApiResponse, form: &Form) -> http::Response<ResponseBody> {
     }
     let (content_type, bytes) = match response.body {
         Body::Object(value) => match form.media {
+            // The answer to "not acceptable" is written without negotiation, always indented.
+            _ if response.code == 406 => (
+                "application/json".to_owned(),
+                Bytes::from(encoding::pretty_json(&value)),
+            ),
             Media::Yaml => (
                 "application/yaml".to_owned(),
                 Bytes::from(encoding::yaml(&value)),

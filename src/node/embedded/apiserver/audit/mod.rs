@@ -55,10 +55,10 @@ impl Sink {
     pub fn process(&self, event: &Event) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
         // Every backend gets the event, whatever the others say.
-        let ok = self
-            .backends
-            .iter()
-            .fold(true, |ok, backend| backend.process(event) && ok);
+        let mut ok = true;
+        for backend in &self.backends {
+            ok &= backend.process(event);
+        }
         if !ok {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -68,9 +68,11 @@ impl Sink {
     /// Reports an event that cannot be encoded.
     pub fn refuse(&self, event: &Event, reason: &str) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
-        self.backends
-            .iter()
-            .fold(true, |ok, backend| backend.refuse(event, reason) && ok)
+        let mut ok = true;
+        for backend in &self.backends {
+            ok &= backend.refuse(event, reason);
+        }
+        ok
     }
 
     /// Events given to the backends so far, and requests refused because of one.

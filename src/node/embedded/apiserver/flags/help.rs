@@ -59,7 +59,7 @@ fn head(flag: &Flag) -> String {
 fn default(flag: &Flag) -> String {
     match flag.default_value() {
         Value::Bool(false) | Value::Int(0) | Value::Duration(0) => String::new(),
-        Value::Float(value) if value == 0.0 => String::new(),
+        Value::Float(0.0) => String::new(),
         Value::Text(text) if text.is_empty() || flag.kind == Kind::Version => String::new(),
         Value::List(items) if items.is_empty() => String::new(),
         value @ Value::Text(_) => format!("(default \"{}\")", value.text()),

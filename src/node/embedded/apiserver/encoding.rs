@@ -104,8 +104,9 @@ pub fn negotiate(accept: Option<&str>) -> Result<Media, Status> {
         Status::new(
             406,
             "NotAcceptable",
-            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )
+        .with_details(serde_json::json!({}))
     })
 }
 

@@ -229,7 +229,7 @@ async fn process(
         }
     };
     // What is not acceptable is answered without the encoder that records.
-    let unrecorded = response.code == 406;
+    let unrecorded = is_unnegotiated(&response);
     (
         finish(response, recorder, long_running, unrecorded, &call.audit),
         form,
@@ -368,6 +368,20 @@ impl Call<'_> {
     }
 }
 
+/// Whether this says that no form the client accepts can be written. (Watches have a list of their
+/// own, whose refusal is negotiated like any other.)
+fn is_unnegotiated(response: &ApiResponse) -> bool {
+    response.code == 406
+        && match &response.body {
+            Body::Object(value) => !value
+                .get("message")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .contains(";stream="),
+            _ => false,
+        }
+}
+
 /// Whether the method is one of the resource's or subresource's; what is unknown is left to the registry.
 fn routed(resource: &super::catalog::Resource, info: &RequestInfo, method: &http::Method) -> bool {
     // Any method goes through a proxy.
@@ -490,6 +504,7 @@ impl Stream for Audited {
 }
 
 fn encode(response: ApiResponse, form: &Form) -> http::Response<ResponseBody> {
+    let unnegotiated = is_unnegotiated(&response);
     let mut out = http::Response::new(UnsyncBoxBody::default());
     *out.status_mut() = http::StatusCode::from_u16(response.code)
         .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
@@ -518,7 +533,7 @@ fn encode(response: ApiResponse, form: &Form) -> http::Response<ResponseBody> {
     let (content_type, bytes) = match response.body {
         Body::Object(value) => match form.media {
             // The answer to "not acceptable" is written without negotiation, always indented.
-            _ if response.code == 406 => (
+            _ if unnegotiated => (
                 "application/json".to_owned(),
                 Bytes::from(encoding::pretty_json(&value)),
             ),

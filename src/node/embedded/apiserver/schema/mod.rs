@@ -228,12 +228,27 @@ pub fn decode(
     }
     convert(&given, target)?;
     set_type(&mut value, target);
-    // A warning header cannot carry a line break: the real server drops such a warning.
-    errors.retain(|error| strict && !error.contains('\n'));
+    let strict_errors = if strict {
+        as_warnings(&errors)
+    } else {
+        Vec::new()
+    };
     Ok(Decoded {
         value,
-        strict_errors: errors,
+        strict_errors,
     })
+}
+
+/// Strict errors as warnings: every duplicate key of a YAML body is one (`parseYAMLWarnings`, `pkg/endpoints/handlers/rest.go`).
+fn as_warnings(errors: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    for error in errors {
+        match error.strip_prefix("yaml: unmarshal errors:\n") {
+            Some(lines) => out.extend(lines.lines().map(|line| line.trim().to_owned())),
+            None => out.push(error.clone()),
+        }
+    }
+    out
 }
 
 /// The struct of the kind that the body names.

@@ -18,6 +18,7 @@ mod policy_properties;
 mod registry;
 mod replay;
 mod schema;
+mod static_pod;
 
 mod builder;
 mod cli;

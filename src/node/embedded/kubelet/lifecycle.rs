@@ -316,7 +316,14 @@ impl Kubelet {
                 attempt,
             });
             moved = true;
+            if attempt > 0 {
+                let text = "Pod sandbox changed, it will be killed and re-created.";
+                self.event(&uid, None, "Normal", "SandboxChanged", text);
+            }
         }
+        let Some(pod) = self.pods.get(index) else {
+            return moved;
+        };
         let count = pod.work.len();
         for container in 0..count {
             moved |= self.run_container(index, container);

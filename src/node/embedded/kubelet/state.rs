@@ -468,6 +468,8 @@ impl Kubelet {
     pub(super) fn add(&mut self, found: Found) {
         let spec = found.pod;
         // The same pod once more (its file was moved away and back): its dead containers count.
+        let earlier = self.pods.iter().find(|pod| pod.spec.uid == spec.uid);
+        let sandboxes = earlier.map_or(0, |pod| pod.sandboxes);
         self.pods.retain(|pod| pod.spec.uid != spec.uid);
         let others = self
             .pods
@@ -507,7 +509,7 @@ impl Kubelet {
                 .collect(),
             volumes_reported: false,
             sandbox: None,
-            sandboxes: 0,
+            sandboxes,
             work: spec
                 .containers
                 .iter()
@@ -714,7 +716,7 @@ impl Kubelet {
             if record.view.state == ContainerState::Running {
                 record.kill_at.into_iter().for_each(&mut consider);
                 record.oom_at.into_iter().for_each(&mut consider);
-                if self.active && record.kill_at.is_none() {
+                if self.active && record.kill_at.is_none() && record.killed.is_none() {
                     record.probes.deadline().into_iter().for_each(&mut consider);
                 }
             }

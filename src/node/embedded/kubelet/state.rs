@@ -448,7 +448,13 @@ impl Kubelet {
         let Some(pod) = self.pods.get_mut(index) else {
             return;
         };
-        pod.phase = Phase::Terminating;
+        // A pod that never started has nothing to end, and is in nobody's way.
+        pod.phase = match pod.phase {
+            Phase::Queued { .. } | Phase::Rejected { .. } => {
+                Phase::Terminated { gone: self.now.at }
+            }
+            _ => Phase::Terminating,
+        };
         let uid = pod.spec.uid.clone();
         let grace = Duration::from_secs(pod.spec.grace_seconds);
         let running: Vec<(String, String)> = self

@@ -9,7 +9,7 @@ mod identities;
 mod operations;
 mod signature;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::catalog::Resource;
 use super::evaluate::{Attributes, Decision, evaluate};
@@ -39,6 +39,8 @@ pub struct Scope {
     pub stages: Vec<Stage>,
     /// Whether `omitManagedFields` counts, where bodies are recorded.
     pub managed_fields: bool,
+    /// More combinations of classes than this are too many.
+    pub limit: usize,
 }
 
 impl Default for Scope {
@@ -53,6 +55,7 @@ impl Default for Scope {
             space: Space::Possible,
             stages: Stage::ALL.to_vec(),
             managed_fields: true,
+            limit: MAX_COMBINATIONS,
         }
     }
 }
@@ -188,6 +191,52 @@ pub fn representatives(policies: &[&Policy], scope: &Scope) -> Vec<Attributes> {
 }
 
 /// A total order, so that equal policies give the same list every time.
+/// What becomes of the requests that a rule matches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Whether the rule matches any request.
+    pub matches: bool,
+    /// Whether it is the first to match any.
+    pub decides: bool,
+    /// The earlier rules that decide requests which this one matches.
+    pub hidden_by: BTreeSet<usize>,
+    /// The most readable of the requests that it matches and does not decide.
+    pub example: Option<Attributes>,
+}
+
+/// For each rule of a policy, what becomes of the requests that it matches.
+///
+/// # Errors
+/// When the policy is absurdly large.
+pub fn coverage(policy: &Policy, scope: &Scope) -> Result<Vec<Coverage>, TooLarge> {
+    let classes = Classes::new(&[policy], scope)?;
+    let rules = policy.rules.len();
+    let mut all = vec![(u32::MAX, Coverage::default()); rules];
+    classes.walk(|signature, cost, request| {
+        let mut first = None;
+        for at in signature.iter().take_while(|at| *at < rules) {
+            let Some((known, coverage)) = all.get_mut(at) else {
+                return;
+            };
+            coverage.matches = true;
+            match first {
+                None => {
+                    first = Some(at);
+                    coverage.decides = true;
+                }
+                Some(first) => {
+                    coverage.hidden_by.insert(first);
+                    if cost < *known {
+                        *known = cost;
+                        coverage.example = Some(request());
+                    }
+                }
+            }
+        }
+    });
+    Ok(all.into_iter().map(|(_, coverage)| coverage).collect())
+}
+
 fn order_key(request: &Attributes) -> (&str, &str, &str, &[String], &str, [&str; 4]) {
     (
         &request.path,
@@ -257,7 +306,7 @@ impl Classes {
         let identities = identities::classes(&rules, scope)?;
         let operations = operations::classes(&rules, scope)?;
         let combinations = identities.len().saturating_mul(operations.len());
-        if combinations > MAX_COMBINATIONS {
+        if combinations > scope.limit {
             return Err(TooLarge {
                 classes: combinations,
             });

@@ -126,7 +126,11 @@ impl Linter<'_> {
         message: impl Into<String>,
         hint: impl Into<Option<String>>,
     ) {
-        let span = self.tree.and_then(|tree| policy::nearest(tree, path));
+        // What is about the policy as a whole is shown at its beginning.
+        let span = self.tree.and_then(|tree| {
+            policy::nearest(tree, path)
+                .or_else(|| tree.span("rules").map(|_| tree.place(tree.root())))
+        });
         self.add_at(id, severity, path, span, message, hint);
     }
 

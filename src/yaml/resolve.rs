@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base64::Engine;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::Error;
 use super::number::{self, Number};
@@ -131,7 +132,9 @@ fn binary(value: &str) -> Result<Scalar, Error> {
         .chars()
         .filter(|c| !matches!(c, '\r' | '\n'))
         .collect();
-    let bytes = base64::engine::general_purpose::STANDARD
+    // Like Go's decoder, this one does not mind bits that are left over.
+    let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+    let bytes = GeneralPurpose::new(&base64::alphabet::STANDARD, config)
         .decode(clean)
         .map_err(|_| Error::new("yaml: !!binary value contains invalid base64 data"))?;
     Ok(Scalar::Text(super::go::utf8_replacing(&bytes).into()))

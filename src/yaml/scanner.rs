@@ -271,7 +271,7 @@ impl<'a> Scanner<'a> {
             self.push(Kind::StreamStart, self.mark);
             return Ok(());
         }
-        self.to_next_token()?;
+        self.skip_to_next_token()?;
         self.unroll_indent(isize::try_from(self.mark.column).unwrap_or(isize::MAX));
         self.cache(4)?;
         let c = self.byte(0);
@@ -340,7 +340,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn to_next_token(&mut self) -> Scan<()> {
+    fn skip_to_next_token(&mut self) -> Scan<()> {
         loop {
             self.cache(1)?;
             if self.pos == 0 && self.text.starts_with(&[0xef, 0xbb, 0xbf]) {

@@ -23,6 +23,21 @@ impl Signature {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
     }
 
+    /// The rules in the set, in order.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                if rest == 0 {
+                    return None;
+                }
+                let bit = usize::try_from(rest.trailing_zeros()).unwrap_or(0);
+                rest &= rest - 1;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+
     /// The first rule among the `count` rules from `from` on, counted from `from`.
     pub fn first(&self, from: usize, count: usize) -> Option<usize> {
         let end = from + count;
@@ -52,5 +67,6 @@ mod tests {
         assert_eq!(rules.first(64, 136), Some(66));
         assert_eq!(rules.first(130, 1), Some(0));
         assert_eq!(rules.first(200, 0), None);
+        assert_eq!(rules.iter().collect::<Vec<_>>(), [3, 130]);
     }
 }

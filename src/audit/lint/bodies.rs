@@ -67,6 +67,7 @@ fn sensitive(linter: &mut Linter<'_>, policy: &Policy) {
                 omit_stages: Vec::new(),
                 omit_managed_fields: None,
             }],
+            limit: super::coverage::LIMIT,
             ..Scope::default()
         };
         for request in representatives(&[policy], &scope) {

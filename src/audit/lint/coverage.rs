@@ -1,10 +1,9 @@
 //! Rules as a whole: which ones never decide anything, what is not covered.
 
-use std::collections::BTreeSet;
-
 use super::{Linter, Severity};
-use crate::audit::compare::{Scope, Space, try_representatives};
-use crate::audit::evaluate::{Attributes, evaluate, matches};
+use crate::audit::catalog;
+use crate::audit::compare::{Coverage, Scope, Space, coverage};
+use crate::audit::evaluate::{Attributes, evaluate};
 use crate::audit::level::{Level, Stage};
 use crate::audit::policy::{Policy, PolicyRule};
 
@@ -62,104 +61,87 @@ fn is_catch_all(rule: &PolicyRule) -> bool {
         && rule.non_resource_urls.is_empty()
 }
 
+/// Larger policies are not walked through: nobody waits for a linter.
+pub(super) const LIMIT: usize = 3_000_000;
+
 fn never_decide(linter: &mut Linter<'_>, policy: &Policy) {
-    let possible = Scope::default();
-    let any = Scope {
-        space: Space::Any,
+    let possible = Scope {
+        limit: LIMIT,
         ..Scope::default()
     };
-    let (Ok(possible), Ok(any)) = (
-        try_representatives(&[policy], &possible),
-        try_representatives(&[policy], &any),
-    ) else {
+    let any = Scope {
+        space: Space::Any,
+        ..possible.clone()
+    };
+    let (Ok(possible), Ok(any)) = (coverage(policy, &possible), coverage(policy, &any)) else {
+        let message = "the policy is too large to look for rules that never decide anything";
+        linter.add("too-large", Severity::Info, "rules", message, None);
         return;
     };
-    for (at, rule) in policy.rules.iter().enumerate() {
-        let in_possible = Seen::of(policy, at, rule, &possible);
-        let in_any = Seen::of(policy, at, rule, &any);
+    for (at, (possible, any)) in possible.iter().zip(&any).enumerate() {
         let path = format!("rules[{at}]");
-        if in_possible.decides || (!in_possible.matches && in_any.decides) {
-            if !in_possible.matches && !already_explained(linter, at) {
+        if possible.decides {
+            continue;
+        }
+        if !possible.matches && any.decides {
+            if !already_explained(linter, at) {
                 let message = format!("rules[{at}] matches no request that can occur");
                 linter.add("matches-nothing", Severity::Warning, &path, message, None);
             }
             continue;
         }
-        let seen = if in_possible.matches {
-            &in_possible
-        } else {
-            &in_any
-        };
-        if seen.hidden_by.is_empty() {
-            continue;
+        let seen = if possible.matches { possible } else { any };
+        if !seen.hidden_by.is_empty() {
+            shadowed(linter, policy, at, seen);
         }
-        let hiding: Vec<String> = seen
-            .hidden_by
-            .iter()
-            .map(|rule| format!("rules[{rule}]"))
-            .collect();
-        let same = seen.hidden_by.iter().all(|hiding| {
-            policy
-                .rules
-                .get(*hiding)
-                .is_some_and(|hiding| hiding.level == rule.level)
-        });
-        let message = format!(
-            "rules[{at}] never decides anything: every request it matches is decided by {} before{}",
-            hiding.join(", "),
-            if same { ", at the same level" } else { "" }
-        );
-        let hint = seen.example.as_ref().map(|example| {
-            let first = seen.hidden_by.first().copied().unwrap_or_default();
-            let level = policy
-                .rules
-                .get(first)
-                .map_or("None", |rule| rule.level.name());
+    }
+}
+
+fn shadowed(linter: &mut Linter<'_>, policy: &Policy, at: usize, seen: &Coverage) {
+    let level = |rule: usize| policy.rules.get(rule).map(|rule| rule.level);
+    let same = seen
+        .hidden_by
+        .iter()
+        .all(|hiding| level(*hiding) == level(at));
+    let hiding: Vec<String> = seen
+        .hidden_by
+        .iter()
+        .map(|rule| format!("rules[{rule}]"))
+        .collect();
+    let shown = hiding
+        .get(..hiding.len().min(5))
+        .unwrap_or_default()
+        .join(", ");
+    let message = format!(
+        "rules[{at}] never decides anything: every request it matches is decided by {shown}{} before{}",
+        if hiding.len() > 5 { " and others" } else { "" },
+        if same { ", at the same level" } else { "" }
+    );
+    let hint = seen.example.as_ref().map(|example| {
+        let decision = evaluate(policy, example);
+        let rule = decision.rule.unwrap_or_default();
+        let level = decision.level.name();
+        if same {
+            "leave it out".to_owned()
+        } else {
             format!(
-                "{} is decided by rules[{first}], level {level}; move rules[{at}] before it",
+                "{} is decided by rules[{rule}], level {level}; move rules[{at}] before it",
                 describe(example)
             )
-        });
-        let severity = if same {
-            Severity::Info
-        } else {
-            Severity::Error
-        };
-        linter.add("shadowed-rule", severity, &path, message, hint);
-    }
-}
-
-/// What a rule does among some requests.
-#[derive(Default)]
-struct Seen {
-    matches: bool,
-    decides: bool,
-    hidden_by: BTreeSet<usize>,
-    example: Option<Attributes>,
-}
-
-impl Seen {
-    fn of(policy: &Policy, at: usize, rule: &PolicyRule, requests: &[Attributes]) -> Self {
-        let mut seen = Self::default();
-        for request in requests {
-            if !matches(rule, request) {
-                continue;
-            }
-            seen.matches = true;
-            match evaluate(policy, request).rule {
-                Some(first) if first < at => {
-                    if seen.hidden_by.insert(first) && seen.example.is_none() {
-                        seen.example = Some(request.clone());
-                    }
-                }
-                _ => {
-                    seen.decides = true;
-                    return seen;
-                }
-            }
         }
-        seen
-    }
+    });
+    let severity = if same {
+        Severity::Info
+    } else {
+        Severity::Error
+    };
+    linter.add(
+        "shadowed-rule",
+        severity,
+        &format!("rules[{at}]"),
+        message,
+        hint,
+    );
 }
 
 /// Whether another finding says why a rule matches nothing.
@@ -218,6 +200,9 @@ const SUBRESOURCES: [(&str, &str); 7] = [
 ];
 
 fn subresources(linter: &mut Linter<'_>, policy: &Policy) {
+    if policy.rules.len() > 1000 {
+        return;
+    }
     for (at, rule) in policy.rules.iter().enumerate() {
         for (entry_at, entry) in rule.resources.iter().enumerate() {
             if !(entry.group.is_empty() || entry.group == "*") {
@@ -265,11 +250,11 @@ fn decided_otherwise(
     parent: &str,
     sub: &str,
 ) -> Option<Level> {
-    let verb = rule
-        .verbs
-        .first()
-        .cloned()
-        .unwrap_or_else(|| "get".to_owned());
+    let known = &catalog::find("", parent)?.subresource(sub)?.verbs;
+    let verb = known
+        .iter()
+        .find(|verb| rule.verbs.is_empty() || rule.verbs.contains(verb))?
+        .clone();
     let user = rule
         .users
         .first()
@@ -310,7 +295,7 @@ fn decided_otherwise(
                 .iter()
                 .any(|entry| !entry.resources.is_empty())
         });
-    (decision.level != rule.level && !on_purpose).then_some(decision.level)
+    (decision.level < rule.level && !on_purpose).then_some(decision.level)
 }
 
 fn request_received(linter: &mut Linter<'_>, policy: &Policy) {

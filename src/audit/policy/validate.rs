@@ -95,9 +95,8 @@ fn validate_rule(rule: &RawRule, path: &str, errors: &mut Vec<FieldError>) {
     non_resource_urls(&rule.non_resource_urls, path, errors);
     resources(&rule.resources, path, errors);
     stages(&rule.omit_stages, &format!("{path}.omitStages"), errors);
-    if !rule.non_resource_urls.is_empty()
-        && !(rule.resources.is_empty() && rule.namespaces.is_empty())
-    {
+    let about_resources = !(rule.resources.is_empty() && rule.namespaces.is_empty());
+    if about_resources && !rule.non_resource_urls.is_empty() {
         errors.push(FieldError {
             text: format!(
                 "{path}.nonResourceURLs: Invalid value: {}: rules cannot apply to both regular resources and non-resource URLs",

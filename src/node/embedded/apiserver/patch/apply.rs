@@ -105,6 +105,7 @@ fn typed(
         .map_err(registry::plain_error)?;
     let mut object = decoded.value;
     kinds::default_object(resource, &mut object);
+    registry::generation::decoded(target, &mut object);
     Ok(object)
 }
 

@@ -202,6 +202,7 @@ fn patched(
     }
     let mut object = decoded.value;
     kinds::default_object(resource, &mut object);
+    registry::generation::decoded(target, &mut object);
     Ok(object)
 }
 

@@ -85,6 +85,7 @@ pub(super) fn read(
         }
         let mut object = decoded.value;
         kinds::default_object(&target.resource, &mut object);
+        super::generation::decoded(target, &mut object);
         object
     };
     request.audit.record_request(&object);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::form::Form;
 use super::options::WriteOptions;
 use super::target::Target;
-use super::{body, convert, meta, plain_error};
+use super::{body, convert, generation, meta, plain_error};
 use crate::node::embedded::apiserver::admission::{self, Attributes, Operation};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
@@ -88,7 +88,13 @@ pub(in crate::node::embedded::apiserver) async fn persist(
         meta::set(&mut object, "uid", uuid::Uuid::new_v4().to_string());
         meta::set(&mut object, "creationTimestamp", meta::now());
         meta::order(&mut object);
+        let follows = job_labels_follow(target, &object);
         kinds::prepare_create(state, &target.resource, &request.user, &mut object)?;
+        if follows && let Some(labels) = object.pointer("/spec/template/metadata/labels").cloned() {
+            meta::set(&mut object, "labels", labels);
+        }
+        generation::created(target, &mut object);
+        meta::order(&mut object);
         let name = meta::text(&object, "name").to_owned();
         invalid(target, &name, None, &object)?;
         for warning in kinds::warnings(&target.resource, None, &object) {
@@ -120,6 +126,16 @@ pub(in crate::node::embedded::apiserver) async fn persist(
     }
 }
 
+/// Whether the labels of a job become those of its pods: when it has none of its own, or got those of the
+/// template by default (Go shares the map then).
+fn job_labels_follow(target: &Target, object: &Value) -> bool {
+    if target.resource.group != "batch" || target.resource.name != "jobs" {
+        return false;
+    }
+    let own = object.pointer("/metadata/labels");
+    own.is_none() || own == object.pointer("/spec/template/metadata/labels")
+}
+
 /// 422 if the object is not valid.
 pub(super) fn invalid(
     target: &Target,
@@ -134,9 +150,13 @@ pub(super) fn invalid(
     if errors.is_empty() {
         return Ok(());
     }
+    let kind = match object.get("kind").and_then(Value::as_str) {
+        Some(kind) if target.custom.is_some() && !kind.is_empty() => kind,
+        _ => &target.resource.kind,
+    };
     Err(kinds::invalid_status(
         &target.resource.group,
-        &target.resource.kind,
+        kind,
         name,
         &errors,
     ))

@@ -93,12 +93,17 @@ pub(super) fn acceptable(request: &ApiRequest) -> Result<(), Status> {
     if found {
         return Ok(());
     }
-    Err(Status::new(
+    Err(not_acceptable())
+}
+
+/// The router's 406: no media type of the client is known.
+fn not_acceptable() -> Status {
+    Status::new(
         406,
         "NotAcceptable",
         "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
     )
-    .with_details(json!({})))
+    .with_details(json!({}))
 }
 
 impl Form {
@@ -227,7 +232,15 @@ impl Form {
                 out.insert("apiVersion".into(), format!("meta.k8s.io/{version}").into());
                 out.insert("metadata".into(), meta.into());
                 let items: Vec<Value> = items.iter().map(|item| partial(version, item)).collect();
-                out.insert("items".into(), items.into());
+                // Go never made this slice when there is nothing to put in it.
+                out.insert(
+                    "items".into(),
+                    if items.is_empty() {
+                        Value::Null
+                    } else {
+                        items.into()
+                    },
+                );
                 Ok(Value::Object(out))
             }
             Form::Table(version) => {
@@ -252,6 +265,9 @@ pub(in crate::node::embedded::apiserver) fn partial(version: &str, object: &Valu
     out.insert("kind".into(), "PartialObjectMetadata".into());
     out.insert("apiVersion".into(), format!("meta.k8s.io/{version}").into());
     let mut meta = object.get("metadata").cloned().unwrap_or_default();
+    if object.get("kind").and_then(Value::as_str) == Some("DaemonSet") {
+        super::generation::hide(&mut meta);
+    }
     let mut holder = json!({ "metadata": meta.take() });
     meta::order(&mut holder);
     if let Some(meta) = holder.get_mut("metadata") {

@@ -8,6 +8,7 @@ pub mod definitions;
 mod delete;
 mod deletecollection;
 mod form;
+pub(super) mod generation;
 mod get;
 mod list;
 pub mod meta;
@@ -18,7 +19,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::{ApiResponse, ApiResult, Body};
 use super::request::ApiRequest;
@@ -145,10 +146,25 @@ fn warn_of_deprecation(target: &Target, request: &ApiRequest) {
         target.resource.name.as_str(),
     ) {
         ("", "endpoints") => {
-            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()
         }
-        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
-        _ => return,
+        ("", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+".to_owned(),
+        _ => {
+            let Some(version) = target.custom.as_ref().map(|custom| &custom.version) else {
+                return;
+            };
+            if version.get("deprecated").and_then(Value::as_bool) != Some(true) {
+                return;
+            }
+            match version.get("deprecationWarning").and_then(Value::as_str) {
+                Some(text) => text.to_owned(),
+                None => format!(
+                    "{} {} is deprecated",
+                    target.resource.api_version(),
+                    target.resource.kind
+                ),
+            }
+        }
     };
     request.warnings.add(text);
     request.audit.annotate("k8s.io/deprecated", "true");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::form::Form;
 use super::options::WriteOptions;
 use super::target::Target;
-use super::{body, convert, create, meta};
+use super::{body, convert, create, generation, meta};
 use crate::node::embedded::apiserver::admission::{self, Attributes, Operation};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
@@ -137,6 +137,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     let again = unconditional || retry == Retry::Always;
     keep_system_fields(live, &mut new);
     kinds::prepare_update(state, &target.resource, &target.subresource, live, &mut new)?;
+    generation::updated(target, live, &mut new);
     meta::order(&mut new);
     create::invalid(target, &target.name, Some(live), &new)?;
     for warning in kinds::warnings(&target.resource, Some(live), &new) {

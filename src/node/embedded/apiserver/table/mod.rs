@@ -82,7 +82,22 @@ pub(super) fn table(
             row(version, resource, custom, object, cells, include)
         })
         .collect();
-    whole(version, meta, columns, rows)
+    // Kinds without columns of their own have no rows rather than none.
+    let bare = custom.is_none()
+        && built_in_columns(resource)
+            .and_then(Value::as_array)
+            .is_none_or(|all| {
+                all.iter()
+                    .any(|c| c.get("name") == Some(&json!("Created At")))
+            });
+    let mut table = whole(version, meta, columns, rows);
+    if items.is_empty()
+        && bare
+        && let Some(table) = table.as_object_mut()
+    {
+        table.insert("rows".into(), Value::Null);
+    }
+    table
 }
 
 /// A Table of objects that are no resource of their own (`Scale`), with the given columns and cells.

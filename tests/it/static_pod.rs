@@ -73,6 +73,7 @@ struct Sim {
     /// Containers seen, in order, in their latest state.
     seen: Vec<ContainerSnapshot>,
     old: String,
+    old_end: Duration,
     /// When the first edit comes, since the node came up; scans come every 20 seconds.
     t0: Duration,
     /// Whether SIGTERM is not enough (open watches keep the server alive).
@@ -119,6 +120,7 @@ impl Sim {
             started: BTreeMap::new(),
             seen: Vec::new(),
             old: String::new(),
+            old_end: Duration::ZERO,
             t0: Duration::ZERO,
             stubborn,
         };
@@ -240,8 +242,14 @@ impl Sim {
                 }
             }
             Effect::Terminate(container) if !self.stubborn => {
-                self.later
-                    .push((in_a_moment(300), Input::Exited { container, code: 0 }));
+                // How long the first server took to shut down is part of the recording.
+                let end = if container == self.old {
+                    self.old_end
+                } else {
+                    Duration::ZERO
+                };
+                let end = end.max(in_a_moment(300)).min(in_a_moment(6000));
+                self.later.push((end, Input::Exited { container, code: 0 }));
             }
             Effect::Terminate(_) => {}
             Effect::Kill(container) => {
@@ -336,6 +344,10 @@ impl Sim {
         let mut sim = Sim::new(node_name, baseline, stubborn, seed);
         sim.t0 = Duration::from_secs_f64(80.0 - scan_phase(case));
         sim.run(sim.t0);
+        let end = case
+            .pointer("/summary/old_container/0/finished_t")
+            .and_then(Value::as_f64);
+        sim.old_end = end.map_or(Duration::ZERO, |end| sim.at(end));
         sim.old = sim.seen.last().unwrap().id.clone();
         for op in case
             .get("setup")

@@ -89,7 +89,8 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
             return 0;
         }
     }
-    let klog = Klog::new(output, process.pid, line.int("v"));
+    // In its container it is the first process.
+    let klog = Klog::new(output, 1, line.int("v"));
     let failed = |klog: &Klog, error: &str| {
         klog.error_value("run.go:72", "command failed", error);
         1

@@ -499,7 +499,10 @@ impl Server {
             &format!("Serving securely on {shown}:{}", state.flags.secure_port()),
         );
         let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
-        state.machine.api.send_replace(Some(local.clone()));
+        // On another port nobody finds it.
+        if self.listener.is_some() {
+            state.machine.api.send_replace(Some(local.clone()));
+        }
         let serving = self
             .listener
             .map(|listener| tokio::spawn(https::serve(state.clone(), listener, self.tls)));

@@ -391,3 +391,167 @@ fn is_stamp(text: &str) -> bool {
                 }
             })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::node::embedded::runtime::rootfs::Mount;
+
+    struct Place {
+        directory: tempfile::TempDir,
+        rootfs: Arc<Rootfs>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(directory.path().join("logs")).unwrap();
+            let layer = directory.path().join("layer");
+            std::fs::create_dir_all(&layer).unwrap();
+            let rootfs = Arc::new(Rootfs::new(
+                directory.path().to_path_buf(),
+                layer,
+                vec![Mount {
+                    name: "logs".to_owned(),
+                    container_path: "/logs".to_owned(),
+                    node_path: "/logs".to_owned(),
+                    read_only: false,
+                }],
+            ));
+            rootfs.prepare().unwrap();
+            ensure(&rootfs, "/logs/audit.log").unwrap();
+            Self { directory, rootfs }
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.directory.path().join("logs").join(name)
+        }
+
+        fn log(&self, limit: Option<u64>, max_backup: i64, compress: bool) -> Rotating {
+            Rotating {
+                rootfs: self.rootfs.clone(),
+                path: "/logs/audit.log".to_owned(),
+                shown: "/logs/audit.log".to_owned(),
+                file: None,
+                size: 0,
+                limit,
+                max_age: 30,
+                max_backup,
+                compress,
+            }
+        }
+
+        /// Sizes by name; names of rotated files without their time.
+        fn files(&self) -> BTreeMap<String, Vec<u64>> {
+            let mut out: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            for entry in std::fs::read_dir(self.directory.path().join("logs")).unwrap() {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                let name = match name.strip_prefix("audit-") {
+                    Some(rest) if is_stamp(rest.get(..23).unwrap_or("")) => {
+                        format!("audit-TIME{}", rest.get(23..).unwrap_or(""))
+                    }
+                    _ => name,
+                };
+                out.entry(name)
+                    .or_default()
+                    .push(entry.metadata().unwrap().len());
+            }
+            out
+        }
+    }
+
+    const LINE: &[u8] = b"0123456789012345678901234567890123456789\n";
+
+    fn write(log: &mut Rotating, lines: usize) {
+        for _ in 0..lines {
+            log.write(LINE).unwrap();
+            // Names have milliseconds: two rotations within one would be one file.
+            let now = jiff::Timestamp::now().as_millisecond();
+            while jiff::Timestamp::now().as_millisecond() == now {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    #[test]
+    fn the_file_is_rotated_before_it_passes_its_size() {
+        let place = Place::new();
+        let mut log = place.log(Some(100), 0, false);
+        write(&mut log, 5);
+        assert_eq!(
+            place.files(),
+            BTreeMap::from([
+                ("audit-TIME.log".to_owned(), vec![82, 82]),
+                ("audit.log".to_owned(), vec![41]),
+            ])
+        );
+        assert_eq!(
+            log.write(&[b'x'; 101]),
+            Err("write length 101 exceeds maximum file size 100".to_owned())
+        );
+    }
+
+    #[test]
+    fn surplus_and_old_files_go() {
+        let place = Place::new();
+        std::fs::write(place.path("audit-2020-01-01T00-00-00.000.log"), "old").unwrap();
+        std::fs::write(place.path("audit-notes.log"), "kept").unwrap();
+        let mut log = place.log(Some(50), 2, false);
+        write(&mut log, 6);
+        let files = place.files();
+        assert_eq!(files.get("audit-TIME.log").map(Vec::len), Some(2));
+        assert!(files.contains_key("audit-notes.log"));
+        assert!(!place.path("audit-2020-01-01T00-00-00.000.log").exists());
+    }
+
+    #[test]
+    fn rotated_files_are_compressed() {
+        let place = Place::new();
+        let mut log = place.log(Some(50), 0, true);
+        write(&mut log, 2);
+        let files = place.files();
+        assert_eq!(files.get("audit-TIME.log.gz").map(Vec::len), Some(1));
+        assert_eq!(files.get("audit.log"), Some(&vec![41]));
+    }
+
+    #[test]
+    fn a_deleted_file_is_not_made_again_and_a_truncated_one_goes_on() {
+        let place = Place::new();
+        let mut log = place.log(Some(1000), 0, false);
+        write(&mut log, 2);
+        std::fs::write(place.path("audit.log"), "").unwrap();
+        write(&mut log, 1);
+        assert_eq!(place.files().get("audit.log"), Some(&vec![41]));
+        std::fs::remove_file(place.path("audit.log")).unwrap();
+        write(&mut log, 3);
+        assert!(place.files().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_at_first_is_rotated_with_its_mode() {
+        let place = Place::new();
+        std::fs::write(place.path("audit.log"), [b'x'; 200]).unwrap();
+        std::fs::set_permissions(
+            place.path("audit.log"),
+            std::fs::Permissions::from_mode(0o640),
+        )
+        .unwrap();
+        let mut log = place.log(Some(100), 0, false);
+        write(&mut log, 1);
+        assert_eq!(
+            place.files(),
+            BTreeMap::from([
+                ("audit-TIME.log".to_owned(), vec![200]),
+                ("audit.log".to_owned(), vec![41]),
+            ])
+        );
+        let mode = std::fs::metadata(place.path("audit.log"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+}

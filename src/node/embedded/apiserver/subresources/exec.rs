@@ -154,7 +154,10 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
         return Err(bad_request("Upgrade request required"));
     };
     let shutdown = state.shutdown.clone();
+    // The request is complete, for the audit log, when the last clone is gone.
+    let audit = request.audit.clone();
     tokio::spawn(async move {
+        let _audit = audit;
         let Ok(upgraded) = upgrade.await else {
             return;
         };

@@ -7,6 +7,7 @@
     reason = "a test may end itself"
 )]
 
+mod cli_policy;
 mod conformance_policy;
 mod fake_node;
 mod flags;

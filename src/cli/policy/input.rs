@@ -59,7 +59,14 @@ fn open(file: &str) -> anyhow::Result<File> {
             "not a regular file"
         };
         let name = super::render::plain(file);
-        return Err(Failure::input(format!("cannot read `{name}`: it is {kind}")).into());
+        let failure = Failure::input(format!("cannot read `{name}`: it is {kind}"));
+        return Err(if metadata.is_dir() {
+            failure.into()
+        } else {
+            failure
+                .hint("give it on standard input, with `-` as the name")
+                .into()
+        });
     }
     File::open(file).map_err(|error| unreadable(file, &error))
 }

@@ -481,6 +481,91 @@ fn a_full_disk_is_said_and_nothing_half_made_is_left() {
     }
 }
 
+#[test]
+fn bad_files_on_the_node_never_hurt_the_node_process() {
+    let test = Test::new();
+    test.start("audit-03");
+    let manifest = test.node("audit-03", "/etc/kubernetes/manifests/kube-apiserver.yaml");
+    // The same manifest without the audit flags starts.
+    let good = fs::read_to_string(&manifest)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.contains("--audit-"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let pid = test.pid("audit-03");
+    let state = |what: &str, wanted: &dyn Fn(&Value) -> bool| {
+        let mut last = Value::Null;
+        test.until(what, || {
+            last = test.run(["status", "-o", "json"]).ok().json();
+            wanted(&last["apiserver"])
+        });
+        last
+    };
+    let ready = |state: &Value| state["ready"] == true;
+    let down = |state: &Value| state["ready"] == false && state["state"] != "running";
+    let policy = test.node("audit-03", "/etc/kubernetes/bad-policy.yaml");
+    let mounted = good
+        .replace(
+            "    - kube-apiserver\n",
+            "    - kube-apiserver\n    - --audit-policy-file=/etc/kubernetes/bad-policy.yaml\n",
+        )
+        .replace(
+            "    volumeMounts:\n",
+            "    volumeMounts:\n    - mountPath: /etc/kubernetes/bad-policy.yaml\n      name: bad\n",
+        )
+        .replace(
+            "  volumes:\n",
+            "  volumes:\n  - hostPath:\n      path: /etc/kubernetes/bad-policy.yaml\n    name: bad\n",
+        );
+    let clear = |path: &Path| {
+        let _ = fs::remove_dir_all(path);
+        let _ = fs::remove_file(path);
+    };
+    let huge = |path: &Path| {
+        fs::File::create(path).unwrap().set_len(1 << 30).unwrap();
+    };
+    let binary = |path: &Path| {
+        fs::write(path, (0..=255).cycle().take(100_000).collect::<Vec<u8>>()).unwrap()
+    };
+    let looped = |path: &Path| symlink(path.file_name().unwrap(), path).unwrap();
+    let outside = |path: &Path| symlink("/etc/passwd", path).unwrap();
+    let directory = |path: &Path| fs::create_dir(path).unwrap();
+    type Spoil<'a> = &'a dyn Fn(&Path);
+    let ways: [(&str, Spoil<'_>); 5] = [
+        ("huge", &huge),
+        ("binary", &binary),
+        ("looped", &looped),
+        ("outside", &outside),
+        ("directory", &directory),
+    ];
+    for (way, spoil) in ways {
+        clear(&policy);
+        spoil(&policy);
+        fs::write(
+            &manifest,
+            mounted.replace("tier:", &format!("way: {way}\n    tier:")),
+        )
+        .unwrap();
+        state(&format!("a {way} policy is refused"), &down);
+        clear(&manifest);
+        fs::write(&manifest, &good).unwrap();
+        state("the good manifest is back", &ready);
+        clear(&manifest);
+        spoil(&manifest);
+        state(&format!("a {way} manifest is refused"), &down);
+        clear(&manifest);
+        fs::write(&manifest, &good).unwrap();
+        state("the good manifest is back", &ready);
+    }
+    fs::remove_dir_all(test.node("audit-03", "/etc")).unwrap();
+    let status = state("a node without /etc is down", &down);
+    assert_eq!(status["manifests"], serde_json::json!([]));
+    assert_eq!(test.pid("audit-03"), pid, "the node process is the same");
+    let log = fs::read_to_string(test.lab("audit-03").join("state/node.log")).unwrap();
+    assert_eq!(log, "");
+    test.run(["reset"]).ok();
+}
+
 /// Whether this machine allows private namespaces; a test that needs them says that it is skipped.
 fn namespaces(test: &Test) -> bool {
     let found = test.run(["node-enter", "--probe"]).code == 0;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::cursor::FieldInfo;
-use super::decode::zero;
+use super::form::zero;
 use super::table::{Field, Shape, ShapeId, Special, Struct, StructId, types};
 
 /// What a definition is.

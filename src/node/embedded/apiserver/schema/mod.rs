@@ -3,14 +3,18 @@
 //! [`decode`] reads a request body as the API server's codecs do and gives the object as Go would write it again. [`normalise`]
 //! does the same for a value already in memory. [`root`] and [`field`] answer what patch code asks of a type.
 
+mod base64_text;
 mod cursor;
 mod decode;
 mod definitions;
+mod form;
 pub mod protobuf;
 mod quantity;
+mod special;
 mod syntax;
 mod table;
 mod time;
+mod tokens;
 
 use serde_json::{Map, Value};
 

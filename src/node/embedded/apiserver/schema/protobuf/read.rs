@@ -1,82 +1,21 @@
-//! Kubernetes protobuf: `k8s\0`, a `runtime.Unknown`, and inside it the message of the kind, all by the type table
-//! (`pkg/runtime/serializer/protobuf/protobuf.go`, `generated.proto` of each package).
-
-use std::collections::BTreeMap;
+//! Reading messages by the type table.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
-use super::decode::{assemble, decode_any, zero, zero_struct};
-use super::table::{Field, Shape, ShapeId, Special, Struct, StructId, Types, types};
-use super::{quantity, syntax, time};
-
-/// What a protobuf body starts with.
-pub const PREFIX: &[u8] = b"k8s\0";
-
-/// The content type.
-pub const CONTENT_TYPE: &str = "application/vnd.kubernetes.protobuf";
+use super::super::decode::decode_any;
+use super::super::form::{assemble, zero, zero_struct};
+use super::super::table::{Field, Shape, ShapeId, Special, Struct, StructId, Types};
+use super::super::{quantity, syntax, time};
+use super::schema_id;
 
 const MAX_DEPTH: usize = 250;
 const END: &str = "unexpected EOF";
 
-/// The envelope of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Envelope<'a> {
-    pub api_version: String,
-    pub kind: String,
-    pub raw: &'a [u8],
-}
-
-/// Opens the envelope.
-///
-/// # Errors
-/// Go's text.
-pub(super) fn open(body: &[u8]) -> Result<Envelope<'_>, String> {
-    if body.is_empty() {
-        return Err("empty data".to_owned());
-    }
-    let Some(data) = body.strip_prefix(PREFIX) else {
-        return Err(
-            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".to_owned(),
-        );
-    };
-    if data.is_empty() {
-        return Err("empty body".to_owned());
-    }
-    let mut envelope = Envelope {
-        api_version: String::new(),
-        kind: String::new(),
-        raw: &[],
-    };
-    for part in Reader(data) {
-        match part? {
-            (1, Wire::Bytes(meta)) => {
-                for part in Reader(meta) {
-                    match part? {
-                        (1, Wire::Bytes(text)) => envelope.api_version = text_of(text),
-                        (2, Wire::Bytes(text)) => envelope.kind = text_of(text),
-                        _ => {}
-                    }
-                }
-            }
-            (2, Wire::Bytes(raw)) => envelope.raw = raw,
-            _ => {}
-        }
-    }
-    Ok(envelope)
-}
-
-/// Decodes the message of a struct.
-///
-/// # Errors
-/// Go's text.
-pub(super) fn decode(data: &[u8], id: StructId) -> Result<Value, String> {
-    message(types(), data, id, 0)
-}
-
-enum Wire<'a> {
+/// A value as it is on the wire.
+pub(super) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32,
@@ -84,7 +23,7 @@ enum Wire<'a> {
 }
 
 /// The fields of a message.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn varint(&mut self) -> Result<u64, String> {
@@ -144,11 +83,12 @@ impl<'a> Iterator for Reader<'a> {
     }
 }
 
-fn text_of(bytes: &[u8]) -> String {
+pub(super) fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn message(
+/// Reads the message of a struct.
+pub(super) fn message(
     types: &'static Types,
     data: &[u8],
     id: StructId,
@@ -431,201 +371,4 @@ fn special_message(
 
 fn stamp(seconds: i64, nanos: i64) -> Option<Timestamp> {
     Timestamp::new(seconds, i32::try_from(nanos).ok()?).ok()
-}
-
-fn schema_id(types: &Types) -> Option<StructId> {
-    let at = types
-        .structs
-        .iter()
-        .position(|known| known.name == "JSONSchemaProps")?;
-    u16::try_from(at).ok()
-}
-
-/// Encodes an object of a built-in kind, with its envelope; `None` for a kind that has no message.
-#[must_use]
-pub fn encode(group: &str, version: &str, kind: &str, object: &Value) -> Option<Vec<u8>> {
-    let types = types();
-    let known = types.get(types.kind(group, version, kind)?)?;
-    if known.fields.iter().all(|field| field.number == 0) {
-        return None;
-    }
-    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
-    let mut meta = Vec::new();
-    put_bytes(&mut meta, 1, text("apiVersion").as_bytes());
-    put_bytes(&mut meta, 2, text("kind").as_bytes());
-    let mut raw = Vec::new();
-    put_struct(types, &mut raw, known, object.as_object()?);
-    let mut out = PREFIX.to_vec();
-    put_bytes(&mut out, 1, &meta);
-    put_bytes(&mut out, 2, &raw);
-    put_bytes(&mut out, 3, &[]);
-    put_bytes(&mut out, 4, &[]);
-    Some(out)
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push((value & 0x7f) as u8);
-}
-
-fn put_number(out: &mut Vec<u8>, number: u16, value: u64) {
-    put_varint(out, u64::from(number) << 3);
-    put_varint(out, value);
-}
-
-fn put_bytes(out: &mut Vec<u8>, number: u16, bytes: &[u8]) {
-    put_varint(out, u64::from(number) << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-/// Fields in the order of their numbers, as gogo's generator writes them.
-fn put_struct(
-    types: &'static Types,
-    out: &mut Vec<u8>,
-    known: &'static Struct,
-    object: &Map<String, Value>,
-) {
-    let ordered: BTreeMap<u16, &Field> = known
-        .fields
-        .iter()
-        .filter(|field| field.number > 0)
-        .map(|field| (field.number, field))
-        .collect();
-    for field in ordered.into_values() {
-        if field.inline {
-            let Shape::Struct(id) = types.bare(field.shape) else {
-                continue;
-            };
-            if let Some(embedded) = types.get(id) {
-                let mut inner = Vec::new();
-                put_struct(types, &mut inner, embedded, object);
-                put_bytes(out, field.number, &inner);
-            }
-            continue;
-        }
-        let value = object.get(field.json).unwrap_or(&Value::Null);
-        match types.bare(field.shape) {
-            Shape::Map(_, inner) => {
-                for (key, value) in value.as_object().into_iter().flatten() {
-                    let mut entry = Vec::new();
-                    put_bytes(&mut entry, 1, key.as_bytes());
-                    put_single(types, &mut entry, 2, inner, value);
-                    put_bytes(out, field.number, &entry);
-                }
-            }
-            Shape::List(inner) if field.repeated => {
-                for item in value.as_array().into_iter().flatten() {
-                    put_single(types, out, field.number, inner, item);
-                }
-            }
-            _ => put_single(types, out, field.number, field.shape, value),
-        }
-    }
-}
-
-fn put_single(types: &'static Types, out: &mut Vec<u8>, number: u16, id: ShapeId, value: &Value) {
-    if value.is_null() && matches!(types.shape(id), Shape::Pointer(_)) {
-        return;
-    }
-    match types.bare(id) {
-        Shape::String => put_bytes(out, number, value.as_str().unwrap_or_default().as_bytes()),
-        Shape::Bytes => {
-            if let Some(text) = value.as_str() {
-                put_bytes(out, number, &STANDARD.decode(text).unwrap_or_default());
-            }
-        }
-        Shape::Bool => put_number(out, number, u64::from(value.as_bool().unwrap_or_default())),
-        Shape::Int32 | Shape::Int64 => {
-            let value = value.as_i64().unwrap_or_default();
-            put_number(out, number, u64::from_le_bytes(value.to_le_bytes()));
-        }
-        Shape::Float64 => {
-            put_varint(out, u64::from(number) << 3 | 1);
-            out.extend_from_slice(&value.as_f64().unwrap_or_default().to_le_bytes());
-        }
-        Shape::List(inner) => {
-            if value.is_null() {
-                return;
-            }
-            let mut items = Vec::new();
-            for item in value.as_array().into_iter().flatten() {
-                put_single(types, &mut items, 1, inner, item);
-            }
-            put_bytes(out, number, &items);
-        }
-        Shape::Struct(id) => {
-            let Some(known) = types.get(id) else {
-                return;
-            };
-            let mut inner = Vec::new();
-            match known.special {
-                Some(special) => put_special(types, &mut inner, special, value),
-                None => put_struct(
-                    types,
-                    &mut inner,
-                    known,
-                    value.as_object().unwrap_or(&Map::new()),
-                ),
-            }
-            put_bytes(out, number, &inner);
-        }
-        Shape::Any | Shape::Map(..) | Shape::Pointer(_) | Shape::Named(_) => {}
-    }
-}
-
-fn put_special(types: &'static Types, out: &mut Vec<u8>, special: Special, value: &Value) {
-    let schema = |value: &Value| {
-        let mut inner = Vec::new();
-        let known = schema_id(types).and_then(|id| types.get(id));
-        if let (Some(known), Some(object)) = (known, value.as_object()) {
-            put_struct(types, &mut inner, known, object);
-        }
-        inner
-    };
-    match (special, value) {
-        (Special::Time | Special::MicroTime, Value::String(text)) => {
-            if let Ok(stamp) = text.parse::<Timestamp>() {
-                let nanos = if special == Special::Time {
-                    0
-                } else {
-                    stamp.subsec_nanosecond()
-                };
-                put_number(out, 1, u64::from_le_bytes(stamp.as_second().to_le_bytes()));
-                put_number(out, 2, u64::try_from(nanos).unwrap_or(0));
-            }
-        }
-        (Special::Quantity, _) => put_bytes(out, 1, value.as_str().unwrap_or("0").as_bytes()),
-        (Special::IntOrString, _) => {
-            let text = value.as_str();
-            put_number(out, 1, u64::from(text.is_some()));
-            let number = value.as_i64().unwrap_or_default();
-            put_number(out, 2, u64::from_le_bytes(number.to_le_bytes()));
-            put_bytes(out, 3, text.unwrap_or_default().as_bytes());
-        }
-        (Special::Raw, Value::Null) => {}
-        (Special::Raw, _) => put_bytes(out, 1, value.to_string().as_bytes()),
-        (Special::SchemaOrBool, Value::Object(_)) => {
-            put_number(out, 1, 1);
-            put_bytes(out, 2, &schema(value));
-        }
-        (Special::SchemaOrBool, _) => put_number(out, 1, u64::from(value == &Value::Bool(true))),
-        (Special::SchemaOrArray | Special::SchemaOrStrings, Value::Object(_)) => {
-            put_bytes(out, 1, &schema(value))
-        }
-        (Special::SchemaOrArray, Value::Array(items)) => {
-            for item in items {
-                put_bytes(out, 2, &schema(item));
-            }
-        }
-        (Special::SchemaOrStrings, Value::Array(items)) => {
-            for item in items {
-                put_bytes(out, 2, item.as_str().unwrap_or_default().as_bytes());
-            }
-        }
-        _ => {}
-    }
 }

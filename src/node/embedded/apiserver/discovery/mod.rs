@@ -1,35 +1,26 @@
 //! Discovery: `/api`, `/apis` and below, legacy and aggregated.
 
+mod entry;
+mod order;
+
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha512};
 
 use super::api::{ApiResponse, ApiResult, Body};
-use super::catalog::{self, Resource};
+use super::catalog;
 use super::request::ApiRequest;
 use super::state::{ApiState, CustomResource};
 use super::status::Status;
+use entry::{Entry, aggregated, legacy};
+use order::version_rank;
 
 /// The content type of aggregated discovery.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
-/// The order in which the API server of custom resources lists their verbs.
-const CUSTOM_VERBS: [&str; 8] = [
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "create",
-    "update",
-    "watch",
-];
 
 /// Serves a discovery path; `None` for any other path.
 #[must_use]
@@ -72,12 +63,6 @@ enum Accepted {
     Plain,
     Aggregated,
     Nothing,
-}
-
-/// A resource as a discovery document shows it.
-struct Entry<'a> {
-    resource: &'a Resource,
-    custom: Option<&'a CustomResource>,
 }
 
 impl Discovery<'_> {
@@ -253,7 +238,7 @@ impl Discovery<'_> {
                     .iter()
                     .map(|version| {
                         let entries = self.entries(name, version);
-                        let resources: Vec<Value> = entries.iter().map(aggregated_resource).collect();
+                        let resources: Vec<Value> = entries.iter().map(aggregated).collect();
                         json!({ "version": version, "resources": resources, "freshness": "Current" })
                     })
                     .collect();
@@ -363,192 +348,9 @@ fn group_body(name: &str, versions: &[String]) -> Value {
     json!({ "name": name, "versions": described, "preferredVersion": preferred })
 }
 
-impl Entry<'_> {
-    fn verbs(&self) -> Vec<&str> {
-        let mut verbs: Vec<&str> = self.resource.verbs.iter().map(String::as_str).collect();
-        if self.custom.is_some() {
-            verbs.sort_by_key(|verb| CUSTOM_VERBS.iter().position(|known| known == verb));
-        }
-        verbs
-    }
-
-    /// `StorageVersionHash` of the version in which objects are stored.
-    fn storage_hash(&self) -> Option<String> {
-        let resource = self.resource;
-        if !resource.verbs.iter().any(|verb| verb == "watch") {
-            return None;
-        }
-        let (group, version) = match self.custom {
-            Some(custom) => {
-                let versions = custom.definition.pointer("/spec/versions")?.as_array()?;
-                let stored = versions
-                    .iter()
-                    .find(|version| version.get("storage") == Some(&Value::Bool(true)))?;
-                (resource.group.as_str(), stored.get("name")?.as_str()?)
-            }
-            None => match (resource.group.as_str(), resource.name.as_str()) {
-                ("events.k8s.io", "events") => ("", "v1"),
-                ("autoscaling", _) => ("autoscaling", "v2"),
-                (group, "mutatingadmissionpolicies" | "mutatingadmissionpolicybindings") => {
-                    (group, "v1beta1")
-                }
-                (group, _) => (group, resource.version.as_str()),
-            },
-        };
-        let digest = Sha256::digest(format!("{group}/{version}/{}", resource.kind));
-        Some(STANDARD.encode(digest.get(..8)?))
-    }
-
-    /// Group and version of a response kind; built-in ones are implied.
-    fn response_kind(&self, group: &str, version: &str, kind: &str) -> Value {
-        let (group, version) = if self.custom.is_some() && version.is_empty() {
-            (self.resource.group.as_str(), self.resource.version.as_str())
-        } else {
-            (group, version)
-        };
-        json!({ "group": group, "version": version, "kind": kind })
-    }
-}
-
-/// A resource and its subresources in an `APIResourceList`.
-fn legacy(entry: &Entry<'_>) -> Vec<Value> {
-    let resource = entry.resource;
-    let mut main = Map::new();
-    main.insert("name".to_owned(), resource.name.as_str().into());
-    main.insert(
-        "singularName".to_owned(),
-        resource.singular_name.as_str().into(),
-    );
-    main.insert("namespaced".to_owned(), resource.namespaced.into());
-    main.insert("kind".to_owned(), resource.kind.as_str().into());
-    main.insert("verbs".to_owned(), entry.verbs().into());
-    names(&mut main, resource);
-    if let Some(hash) = entry.storage_hash() {
-        main.insert("storageVersionHash".to_owned(), hash.into());
-    }
-    let mut out = vec![Value::Object(main)];
-    for sub in &resource.subresources {
-        let mut row = Map::new();
-        row.insert(
-            "name".to_owned(),
-            format!("{}/{}", resource.name, sub.name).into(),
-        );
-        row.insert("singularName".to_owned(), "".into());
-        row.insert("namespaced".to_owned(), resource.namespaced.into());
-        if !sub.version.is_empty() {
-            if !sub.group.is_empty() {
-                row.insert("group".to_owned(), sub.group.as_str().into());
-            }
-            row.insert("version".to_owned(), sub.version.as_str().into());
-        }
-        row.insert("kind".to_owned(), sub.kind.as_str().into());
-        row.insert("verbs".to_owned(), sub.verbs.clone().into());
-        out.push(Value::Object(row));
-    }
-    out
-}
-
-fn names(row: &mut Map<String, Value>, resource: &Resource) {
-    if !resource.short_names.is_empty() {
-        row.insert("shortNames".to_owned(), resource.short_names.clone().into());
-    }
-    if !resource.categories.is_empty() {
-        row.insert("categories".to_owned(), resource.categories.clone().into());
-    }
-}
-
-fn aggregated_resource(entry: &Entry<'_>) -> Value {
-    let resource = entry.resource;
-    let mut row = Map::new();
-    row.insert("resource".to_owned(), resource.name.as_str().into());
-    row.insert(
-        "responseKind".to_owned(),
-        entry.response_kind("", "", &resource.kind),
-    );
-    let scope = if resource.namespaced {
-        "Namespaced"
-    } else {
-        "Cluster"
-    };
-    row.insert("scope".to_owned(), scope.into());
-    row.insert(
-        "singularResource".to_owned(),
-        resource.singular_name.as_str().into(),
-    );
-    row.insert("verbs".to_owned(), entry.verbs().into());
-    names(&mut row, resource);
-    let subresources: Vec<Value> = resource
-        .subresources
-        .iter()
-        .map(|sub| {
-            json!({
-                "subresource": sub.name,
-                "responseKind": entry.response_kind(&sub.group, &sub.version, &sub.kind),
-                "verbs": sub.verbs,
-            })
-        })
-        .collect();
-    if !subresources.is_empty() {
-        row.insert("subresources".to_owned(), subresources.into());
-    }
-    Value::Object(row)
-}
-
-/// How good a version is (`k8s.io/apimachinery/pkg/version`): GA, beta, alpha, anything else; then numbers, the higher the better.
-fn version_rank(version: &str) -> (u8, u64, u64, Reverse<String>) {
-    let parsed = (|| {
-        let rest = version.strip_prefix('v')?;
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (major, rest) = rest.split_at_checked(end)?;
-        let major = major.parse().ok()?;
-        if rest.is_empty() {
-            return Some((3, major, 0));
-        }
-        let (rank, minor) = match rest.strip_prefix("beta") {
-            Some(minor) => (2, minor),
-            None => (1, rest.strip_prefix("alpha")?),
-        };
-        Some((rank, major, minor.parse().ok()?))
-    })();
-    let (rank, major, minor) = parsed.unwrap_or((0, 0, 0));
-    (rank, major, minor, Reverse(version.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_ordered_as_kubernetes_orders_them() {
-        let mut versions = [
-            "foo",
-            "v1alpha1",
-            "v2",
-            "v1beta2",
-            "v10",
-            "v1",
-            "v1beta10",
-            "bar",
-            "v11alpha2",
-        ];
-        versions.sort_by_cached_key(|version| Reverse(version_rank(version)));
-        assert_eq!(
-            versions,
-            [
-                "v10",
-                "v2",
-                "v1",
-                "v1beta10",
-                "v1beta2",
-                "v11alpha2",
-                "v1alpha1",
-                "bar",
-                "foo"
-            ]
-        );
-    }
 
     #[test]
     fn the_first_acceptable_form_is_chosen() {

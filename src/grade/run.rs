@@ -103,39 +103,58 @@ pub fn grade_with(
         .as_ref()
         .map_or(Stages::Any, |goal| goal.stages);
 
-    let mut notes = Vec::new();
-    let mut state = settle(node, options, progress, &mut notes)?;
-    if resolved.is_graded()
-        && let Some(recovered) = await_retry(node, &state, options, progress)?
-    {
-        state = recovered;
-    }
-    let facts = Facts::gather(node, state)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut notes = Vec::new();
+        let mut state = settle(node, options, progress, &mut notes)?;
+        if resolved.is_graded()
+            && let Some(recovered) = await_retry(node, &state, options, progress)?
+        {
+            state = recovered;
+        }
+        let facts = Facts::gather(node, state)?;
 
-    let mut volley = Volley::default();
-    let mut fresh = Vec::new();
-    let mut lost_objects = Vec::new();
-    if facts.down().is_none() && resolved.is_graded() {
-        let nothing = Policy::default();
-        let reference = comparison.as_ref().map_or(&nothing, |c| &c.reference);
-        (volley, fresh) = probe(node, resolved, &facts, reference, stages, options, courier)?;
-        lost_objects = objects(baseline, courier);
-    }
+        let mut volley = Volley::default();
+        let mut fresh = Vec::new();
+        let mut lost_objects = Vec::new();
+        if facts.down().is_none() && resolved.is_graded() {
+            let nothing = Policy::default();
+            let reference = comparison.as_ref().map_or(&nothing, |c| &c.reference);
+            (volley, fresh) = probe(node, resolved, &facts, reference, stages, options, courier)?;
+            lost_objects = objects(baseline, courier);
+        }
 
-    let context = Context {
-        node,
-        facts: &facts,
-        baseline,
-        comparison: comparison.as_ref(),
-        stages,
-        volley: &volley,
-        fresh: &fresh,
-        lost_objects: &lost_objects,
-    };
-    let outcomes = check_all(&context, &definition.checks);
-    let explained = explain(&context, &outcomes, &definition.misconceptions);
-    Ok(report(node, resolved, outcomes, explained, notes))
+        let context = Context {
+            node,
+            facts: &facts,
+            baseline,
+            comparison: comparison.as_ref(),
+            stages,
+            volley: &volley,
+            fresh: &fresh,
+            lost_objects: &lost_objects,
+        };
+        let outcomes = check_all(&context, &definition.checks);
+        // A grade must speak of one moment: when another process took over meanwhile, it speaks of none.
+        let now = node.api_server()?;
+        let same = !now.converging
+            && now.ready == facts.state.ready
+            && (now.instance == facts.state.instance || !now.ready);
+        if !same && tries < TRIES {
+            progress("the node changed while it was graded; once more …");
+            continue;
+        }
+        if !same {
+            notes.push("the node kept changing while it was graded".to_owned());
+        }
+        let explained = explain(&context, &outcomes, &definition.misconceptions);
+        return Ok(report(node, resolved, outcomes, explained, notes));
+    }
 }
+
+/// How often a grading starts anew because the node changed under it.
+const TRIES: u32 = 3;
 
 /// Waits while the kubelet still acts on a change, or a started API server is not ready yet.
 fn settle(
@@ -146,13 +165,17 @@ fn settle(
 ) -> Result<ApiServerState, NodeError> {
     let start = Instant::now();
     let mut told = false;
+    let mut last_quiet = false;
     loop {
         let state = node.api_server()?;
         let starting = state.state == ContainerPhase::Running && !state.ready;
-        if !state.converging && !starting {
+        let quiet = !state.converging && !starting;
+        // A change made a moment ago may not have reached the kubelet's eyes: quiet twice is quiet.
+        if quiet && last_quiet {
             return Ok(state);
         }
-        if start.elapsed() >= options.settle {
+        last_quiet = quiet;
+        if start.elapsed() > options.settle && !quiet {
             let note = format!(
                 "the node was still changing after {} s; graded as it is now",
                 options.settle.as_secs()

@@ -278,10 +278,7 @@ impl Confined {
     /// As `chmod(2)`.
     pub fn set_mode(&self, path: &str, mode: u32) -> io::Result<()> {
         let path = self.follow_last(path)?;
-        let (parent, name) = match self.parent(&path) {
-            Ok(found) => found,
-            Err(error) => return Err(error),
-        };
+        let (parent, name) = self.parent(&path)?;
         Ok(sys::chmodat(
             &parent,
             &name,

@@ -643,7 +643,7 @@ impl Kubelet {
             )
         });
         let program = executable(&record.view.argv, &container.image, &programs);
-        let outcome = prepared.and_then(|()| program);
+        let outcome = prepared.and(program);
         match outcome {
             Ok(program) => {
                 record.view.state = ContainerState::Running;

@@ -341,9 +341,13 @@ impl Kubelet {
     pub fn step(&mut self, now: Moment, inputs: Vec<Input>) -> Vec<Effect> {
         self.now = now;
         self.journal.set_time(now);
-        let touched = inputs
-            .iter()
-            .any(|i| matches!(i, Input::File { .. } | Input::Rescan));
+        // A hidden file is the temporary one of a writer whose rename is still to be heard of: the hash
+        // may already be that of the renamed file, which was not acted upon yet.
+        let touched = inputs.iter().any(|input| match input {
+            Input::File { name, .. } => !name.starts_with('.'),
+            Input::Rescan => true,
+            _ => false,
+        });
         if touched && self.active {
             // Taken before the files are read: a change in between gives another event.
             self.acted_on = manifests_hash(&self.node);

@@ -87,8 +87,7 @@ impl Given {
                 given.options.push((first, text));
                 continue;
             }
-            let mut letters = body.char_indices();
-            while let Some((at, letter)) = letters.next() {
+            for (at, letter) in body.char_indices() {
                 let option = find(&letter.to_string())
                     .ok_or_else(|| Problem::Unknown(format!("-{letter}")))?;
                 let first = option.names.first().copied().unwrap_or("");

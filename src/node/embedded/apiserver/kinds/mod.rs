@@ -7,6 +7,7 @@ pub mod field;
 pub mod quantity;
 pub mod selector;
 pub mod strategy;
+pub mod validation;
 
 use std::sync::Arc;
 
@@ -98,8 +99,7 @@ pub fn prepare_delete(
 /// Validates an object to be created (`old` is `None`) or updated.
 #[must_use]
 pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
-    let _ = (resource, old, new);
-    Vec::new()
+    validation::validate(resource, old, new)
 }
 
 /// Warnings about an object that was written (`WarningsOnCreate`, `WarningsOnUpdate`).

@@ -8,6 +8,7 @@ pub mod quantity;
 pub mod selector;
 pub mod strategy;
 pub mod validation;
+pub mod warning;
 
 use std::sync::Arc;
 
@@ -105,6 +106,5 @@ pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<Fi
 /// Warnings about an object that was written (`WarningsOnCreate`, `WarningsOnUpdate`).
 #[must_use]
 pub fn warnings(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<String> {
-    let _ = (resource, old, new);
-    Vec::new()
+    warning::about(resource, old, new)
 }

@@ -33,7 +33,10 @@ pub fn secret(old: Option<&Value>, new: &Value, e: &mut Errors) {
                 .pointer("/metadata/annotations/kubernetes.io~1service-account.name")
                 .is_none_or(|value| value == "")
             {
-                e.required("metadata.annotations[kubernetes.io/service-account.name]", "");
+                e.required(
+                    "metadata.annotations[kubernetes.io/service-account.name]",
+                    "",
+                );
             }
         }
         "kubernetes.io/dockercfg" => json_key(".dockercfg", &has, &text, e),
@@ -73,7 +76,11 @@ fn json_key(key: &str, has: &dyn Fn(&str) -> bool, text: &dyn Fn(&str) -> Vec<u8
         } else {
             error.to_string()
         };
-        e.invalid(&format!("data[{key}]"), &"<secret contents redacted>".into(), problem);
+        e.invalid(
+            &format!("data[{key}]"),
+            &"<secret contents redacted>".into(),
+            problem,
+        );
     }
 }
 
@@ -96,11 +103,20 @@ fn kept(old: &Value, new: &Value, fields: &[&str], e: &mut Errors) {
 pub fn config_map(old: Option<&Value>, new: &Value, e: &mut Errors) {
     let mut size = 0;
     for list in ["data", "binaryData"] {
-        for (key, value) in new.get(list).and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in new
+            .get(list)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             for problem in name::config_map_key(key) {
                 e.invalid(&format!("{list}[{key}]"), &key.as_str().into(), problem);
             }
-            if list == "data" && new.pointer("/binaryData").is_some_and(|data| data.get(key).is_some()) {
+            if list == "data"
+                && new
+                    .pointer("/binaryData")
+                    .is_some_and(|data| data.get(key).is_some())
+            {
                 e.invalid(
                     &format!("data[{key}]"),
                     &key.as_str().into(),
@@ -147,10 +163,18 @@ pub fn event(new: &Value, e: &mut Errors) {
     };
     if about.is_empty() {
         if !space.is_empty() && space != "default" {
-            e.invalid("involvedObject.namespace", &about.into(), "does not match event.namespace");
+            e.invalid(
+                "involvedObject.namespace",
+                &about.into(),
+                "does not match event.namespace",
+            );
         }
     } else if about != space {
-        e.invalid("involvedObject.namespace", &about.into(), "does not match event.namespace");
+        e.invalid(
+            "involvedObject.namespace",
+            &about.into(),
+            "does not match event.namespace",
+        );
     }
 }
 
@@ -160,7 +184,10 @@ pub fn role(new: &Value, cluster: bool, e: &mut Errors) {
         let path = format!("rules[{at}]");
         let list = |key: &str| items(rule, &format!("/{key}"));
         if list("verbs").is_empty() {
-            e.required(&format!("{path}.verbs"), "verbs must contain at least one value");
+            e.required(
+                &format!("{path}.verbs"),
+                "verbs must contain at least one value",
+            );
         }
         if !list("nonResourceURLs").is_empty() {
             if !cluster {
@@ -170,7 +197,10 @@ pub fn role(new: &Value, cluster: bool, e: &mut Errors) {
                     "namespaced rules cannot apply to non-resource URLs",
                 );
             }
-            if !list("apiGroups").is_empty() || !list("resources").is_empty() || !list("resourceNames").is_empty() {
+            if !list("apiGroups").is_empty()
+                || !list("resources").is_empty()
+                || !list("resourceNames").is_empty()
+            {
                 e.invalid(
                     &format!("{path}.nonResourceURLs"),
                     &json!(list("nonResourceURLs")),
@@ -198,10 +228,18 @@ pub fn role(new: &Value, cluster: bool, e: &mut Errors) {
 pub fn role_binding(old: Option<&Value>, new: &Value, cluster: bool, e: &mut Errors) {
     let group = text_at(new, "/roleRef/apiGroup");
     if group != "rbac.authorization.k8s.io" {
-        e.not_supported("roleRef.apiGroup", &group.into(), &["rbac.authorization.k8s.io"]);
+        e.not_supported(
+            "roleRef.apiGroup",
+            &group.into(),
+            &["rbac.authorization.k8s.io"],
+        );
     }
     let kind = text_at(new, "/roleRef/kind");
-    let kinds: &[&str] = if cluster { &["ClusterRole"] } else { &["ClusterRole", "Role"] };
+    let kinds: &[&str] = if cluster {
+        &["ClusterRole"]
+    } else {
+        &["ClusterRole", "Role"]
+    };
     if !kinds.contains(&kind) {
         e.not_supported("roleRef.kind", &kind.into(), kinds);
     }
@@ -236,10 +274,18 @@ pub fn role_binding(old: Option<&Value>, new: &Value, cluster: bool, e: &mut Err
             }
             "User" | "Group" => {
                 if group != "rbac.authorization.k8s.io" {
-                    e.not_supported(&format!("{path}.apiGroup"), &group.into(), &["rbac.authorization.k8s.io"]);
+                    e.not_supported(
+                        &format!("{path}.apiGroup"),
+                        &group.into(),
+                        &["rbac.authorization.k8s.io"],
+                    );
                 }
             }
-            other => e.not_supported(&format!("{path}.kind"), &other.into(), &["ServiceAccount", "User", "Group"]),
+            other => e.not_supported(
+                &format!("{path}.kind"),
+                &other.into(),
+                &["ServiceAccount", "User", "Group"],
+            ),
         }
     }
     if let Some(old) = old
@@ -251,10 +297,29 @@ pub fn role_binding(old: Option<&Value>, new: &Value, cluster: bool, e: &mut Err
 }
 
 const USAGES: [&str; 23] = [
-    "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
-    "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
-    "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
-    "server auth", "signing", "timestamping",
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
 ];
 
 /// Certificate signing requests.
@@ -278,17 +343,24 @@ pub fn signing_request(new: &Value, e: &mut Errors) {
     let signer = text_at(new, "/spec/signerName");
     if signer.is_empty() {
         e.required("spec.signerName", "");
-    } else if !signer
-        .split_once('/')
-        .is_some_and(|(domain, path)| domain.contains('.') && name::subdomain(domain).is_empty() && !path.is_empty())
-    {
+    } else if signer == "kubernetes.io/legacy-unknown" {
+        e.invalid(
+            "spec.signerName",
+            &signer.into(),
+            "the legacy signerName is not allowed via this API version",
+        );
+    } else if !signer.split_once('/').is_some_and(|(domain, path)| {
+        domain.contains('.') && name::subdomain(domain).is_empty() && !path.is_empty()
+    }) {
         e.invalid(
             "spec.signerName",
             &signer.into(),
             "must be a fully qualified domain and path of the form 'example.com/signer-name'",
         );
     }
-    if let Some(seconds) = new.pointer("/spec/expirationSeconds").and_then(Value::as_i64)
+    if let Some(seconds) = new
+        .pointer("/spec/expirationSeconds")
+        .and_then(Value::as_i64)
         && seconds < 600
     {
         e.invalid(
@@ -317,7 +389,10 @@ pub fn webhooks(new: &Value, e: &mut Errors) {
                 &format!("{path}.admissionReviewVersions"),
                 "must specify one of v1, v1beta1",
             );
-        } else if !versions.iter().any(|version| version == "v1" || version == "v1beta1") {
+        } else if !versions
+            .iter()
+            .any(|version| version == "v1" || version == "v1beta1")
+        {
             e.invalid(
                 &format!("{path}.admissionReviewVersions"),
                 &json!(versions),
@@ -327,10 +402,21 @@ pub fn webhooks(new: &Value, e: &mut Errors) {
         for (at, rule) in items(webhook, "/rules").iter().enumerate() {
             webhook_rule(rule, &format!("{path}.rules[{at}]"), e);
         }
-        e.one_of(&format!("{path}.failurePolicy"), webhook.get("failurePolicy"), &["Fail", "Ignore"]);
-        e.one_of(&format!("{path}.matchPolicy"), webhook.get("matchPolicy"), &["Equivalent", "Exact"]);
+        e.one_of(
+            &format!("{path}.failurePolicy"),
+            webhook.get("failurePolicy"),
+            &["Fail", "Ignore"],
+        );
+        e.one_of(
+            &format!("{path}.matchPolicy"),
+            webhook.get("matchPolicy"),
+            &["Equivalent", "Exact"],
+        );
         match text_at(webhook, "/sideEffects") {
-            "" => e.required(&format!("{path}.sideEffects"), "must specify one of None, NoneOnDryRun"),
+            "" => e.required(
+                &format!("{path}.sideEffects"),
+                "must specify one of None, NoneOnDryRun",
+            ),
             "None" | "NoneOnDryRun" => {}
             other => e.not_supported(
                 &format!("{path}.sideEffects"),
@@ -351,7 +437,9 @@ pub fn webhooks(new: &Value, e: &mut Errors) {
             super::selector(webhook.get(key), &format!("{path}.{key}"), e);
         }
         let url = text_at(webhook, "/clientConfig/url");
-        let service = webhook.pointer("/clientConfig/service").is_some_and(|service| !service.is_null());
+        let service = webhook
+            .pointer("/clientConfig/service")
+            .is_some_and(|service| !service.is_null());
         if url.is_empty() == !service {
             e.required(
                 &format!("{path}.clientConfig"),
@@ -399,7 +487,10 @@ fn webhook_rule(rule: &Value, path: &str, e: &mut Errors) {
 
 /// Admission policies; their expressions are not compiled.
 pub fn admission_policy(new: &Value, e: &mut Errors) {
-    if new.pointer("/spec/matchConstraints").is_none_or(Value::is_null) {
+    if new
+        .pointer("/spec/matchConstraints")
+        .is_none_or(Value::is_null)
+    {
         e.required("spec.matchConstraints", "");
     } else if items(new, "/spec/matchConstraints/resourceRules").is_empty() {
         e.required("spec.matchConstraints.resourceRules", "");
@@ -411,7 +502,9 @@ pub fn policy_binding(new: &Value, e: &mut Errors) {
     if text_at(new, "/spec/policyName").is_empty() {
         e.required("spec.policyName", "");
     }
-    if text_at(new, "/kind").starts_with("Validating") && items(new, "/spec/validationActions").is_empty() {
+    if text_at(new, "/kind").starts_with("Validating")
+        && items(new, "/spec/validationActions").is_empty()
+    {
         e.required(
             "spec.validationActions",
             "at least one validation action is required",

@@ -39,15 +39,30 @@ pub fn validate(resource: &Resource, object: &Value, errors: &mut Errors) {
             errors.invalid("metadata.name", &own.into(), text);
         }
     }
-    labels(object.pointer("/metadata/labels"), "metadata.labels", errors);
-    annotations(object.pointer("/metadata/annotations"), "metadata.annotations", errors);
+    labels(
+        object.pointer("/metadata/labels"),
+        "metadata.labels",
+        errors,
+    );
+    annotations(
+        object.pointer("/metadata/annotations"),
+        "metadata.annotations",
+        errors,
+    );
     owners(object, errors);
     for (at, finalizer) in items(object, "/metadata/finalizers").iter().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
         let path = format!("metadata.finalizers[{at}]");
         let problems = name::qualified(text);
-        if problems.is_empty() && !text.contains('/') && !matches!(text, "orphan" | "foregroundDeletion" | "kubernetes") {
-            errors.invalid(&path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
+        if problems.is_empty()
+            && !text.contains('/')
+            && !matches!(text, "orphan" | "foregroundDeletion" | "kubernetes")
+        {
+            errors.invalid(
+                &path,
+                finalizer,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            );
         }
         for problem in problems {
             errors.invalid(&path, finalizer, problem);
@@ -77,7 +92,8 @@ pub fn annotations(annotations: Option<&Value>, path: &str, errors: &mut Errors)
         size += key.len() + value.as_str().map_or(0, str::len);
     }
     if size > 256 * 1024 {
-        errors.push(crate::node::embedded::apiserver::kinds::FieldError::too_long(path, 256 * 1024));
+        errors
+            .push(crate::node::embedded::apiserver::kinds::FieldError::too_long(path, 256 * 1024));
     }
 }
 
@@ -88,15 +104,27 @@ fn owners(object: &Value, errors: &mut Errors) {
         let path = format!("metadata.ownerReferences[{at}]");
         let version = text_at(owner, "/apiVersion");
         if version.is_empty() {
-            errors.invalid(&format!("{path}.apiVersion"), &version.into(), "version must not be empty");
+            errors.invalid(
+                &format!("{path}.apiVersion"),
+                &version.into(),
+                "version must not be empty",
+            );
         }
         for key in ["kind", "name", "uid"] {
             if text_at(owner, &format!("/{key}")).is_empty() {
-                errors.invalid(&format!("{path}.{key}"), &"".into(), format!("{key} must not be empty"));
+                errors.invalid(
+                    &format!("{path}.{key}"),
+                    &"".into(),
+                    format!("{key} must not be empty"),
+                );
             }
         }
         if version == "v1" && text_at(owner, "/kind") == "Event" {
-            errors.invalid(&path, owner, "/v1, Kind=Event is disallowed from being an owner");
+            errors.invalid(
+                &path,
+                owner,
+                "/v1, Kind=Event is disallowed from being an owner",
+            );
         }
         if owner.get("controller") == Some(&Value::Bool(true)) {
             let this = format!("{}/{}", text_at(owner, "/kind"), text_at(owner, "/name"));
@@ -119,7 +147,11 @@ pub fn validate_update(old: &Value, new: &Value, errors: &mut Errors) {
         let pointer = format!("/metadata/{key}");
         let (before, after) = (text_at(old, &pointer), text_at(new, &pointer));
         if before != after && !before.is_empty() {
-            errors.invalid(&format!("metadata.{key}"), &after.into(), "field is immutable");
+            errors.invalid(
+                &format!("metadata.{key}"),
+                &after.into(),
+                "field is immutable",
+            );
         }
     }
 }

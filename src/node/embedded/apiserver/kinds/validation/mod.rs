@@ -174,13 +174,19 @@ fn selector(value: Option<&Value>, path: &str, e: &mut Errors) -> bool {
         return true;
     };
     let before = e.len();
-    for (at, expression) in super::edit::items(selector, "/matchExpressions").iter().enumerate() {
+    for (at, expression) in super::edit::items(selector, "/matchExpressions")
+        .iter()
+        .enumerate()
+    {
         let at = format!("{path}.matchExpressions[{at}]");
         let operator = super::edit::text_at(expression, "/operator");
         let values = super::edit::items(expression, "/values");
         match operator {
             "In" | "NotIn" if values.is_empty() => {
-                e.required(&format!("{at}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                e.required(
+                    &format!("{at}.values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
             }
             "Exists" | "DoesNotExist" if !values.is_empty() => {
                 e.forbidden(
@@ -189,7 +195,11 @@ fn selector(value: Option<&Value>, path: &str, e: &mut Errors) -> bool {
                 );
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => e.invalid(&format!("{at}.operator"), &other.into(), "not a valid selector operator"),
+            other => e.invalid(
+                &format!("{at}.operator"),
+                &other.into(),
+                "not a valid selector operator",
+            ),
         }
         let key = super::edit::text_at(expression, "/key");
         for text in name::qualified(key) {
@@ -197,6 +207,10 @@ fn selector(value: Option<&Value>, path: &str, e: &mut Errors) -> bool {
         }
     }
     let _ = Reason::Invalid;
-    meta::labels(selector.get("matchLabels"), &format!("{path}.matchLabels"), e);
+    meta::labels(
+        selector.get("matchLabels"),
+        &format!("{path}.matchLabels"),
+        e,
+    );
     e.len() == before
 }

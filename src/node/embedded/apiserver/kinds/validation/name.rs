@@ -40,7 +40,14 @@ pub fn label(text: &str) -> Vec<String> {
         errors.push("must be no more than 63 characters".to_owned());
     }
     if !is_label(text) {
-        errors.push(if is_subdomain(text) { "must not contain dots" } else { LABEL }.to_owned());
+        errors.push(
+            if is_subdomain(text) {
+                "must not contain dots"
+            } else {
+                LABEL
+            }
+            .to_owned(),
+        );
     }
     errors
 }
@@ -102,7 +109,11 @@ pub fn qualified(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".to_owned());
             } else {
-                errors.extend(subdomain(prefix).into_iter().map(|text| format!("prefix part {text}")));
+                errors.extend(
+                    subdomain(prefix)
+                        .into_iter()
+                        .map(|text| format!("prefix part {text}")),
+                );
             }
             (*name).to_owned()
         }
@@ -147,7 +158,9 @@ pub fn port_name(text: &str) -> Vec<String> {
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     {
-        errors.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
+        errors.push(
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned(),
+        );
     }
     if !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         errors.push("must contain at least one letter (a-z)".to_owned());
@@ -188,6 +201,17 @@ pub fn config_map_key(text: &str) -> Vec<String> {
 /// An IP address.
 #[must_use]
 pub fn ip(text: &str) -> Vec<String> {
+    let octets: Vec<&str> = text.split('.').collect();
+    let digits =
+        |octet: &&str| !octet.is_empty() && octet.bytes().all(|byte| byte.is_ascii_digit());
+    if octets.len() == 4
+        && octets.iter().all(digits)
+        && octets
+            .iter()
+            .any(|octet| octet.len() > 1 && octet.starts_with('0'))
+    {
+        return vec!["must not have leading 0s".to_owned()];
+    }
     if text.parse::<std::net::IpAddr>().is_ok() {
         Vec::new()
     } else {

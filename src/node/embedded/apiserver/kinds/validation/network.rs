@@ -43,17 +43,33 @@ pub fn service(old: Option<&Value>, new: &Value, e: &mut Errors) {
         }
         let number = port.get("port").and_then(Value::as_i64).unwrap_or(0);
         if !(1..=65535).contains(&number) {
-            e.invalid(&format!("{path}.port"), &number.into(), "must be between 1 and 65535, inclusive");
+            e.invalid(
+                &format!("{path}.port"),
+                &number.into(),
+                "must be between 1 and 65535, inclusive",
+            );
         }
-        e.one_of(&format!("{path}.protocol"), port.get("protocol"), &["SCTP", "TCP", "UDP"]);
+        e.one_of(
+            &format!("{path}.protocol"),
+            port.get("protocol"),
+            &["SCTP", "TCP", "UDP"],
+        );
         match port.get("targetPort") {
             Some(Value::String(target)) => {
                 for problem in name::port_name(target) {
-                    e.invalid(&format!("{path}.targetPort"), &target.as_str().into(), problem);
+                    e.invalid(
+                        &format!("{path}.targetPort"),
+                        &target.as_str().into(),
+                        problem,
+                    );
                 }
             }
             Some(target) if !target.as_i64().is_some_and(|n| (1..=65535).contains(&n)) => {
-                e.invalid(&format!("{path}.targetPort"), target, "must be between 1 and 65535, inclusive");
+                e.invalid(
+                    &format!("{path}.targetPort"),
+                    target,
+                    "must be between 1 and 65535, inclusive",
+                );
             }
             _ => {}
         }
@@ -64,7 +80,11 @@ pub fn service(old: Option<&Value>, new: &Value, e: &mut Errors) {
         seen.push(key);
     }
     super::meta::labels(new.pointer("/spec/selector"), "spec.selector", e);
-    e.one_of("spec.sessionAffinity", new.pointer("/spec/sessionAffinity"), &["ClientIP", "None"]);
+    e.one_of(
+        "spec.sessionAffinity",
+        new.pointer("/spec/sessionAffinity"),
+        &["ClientIP", "None"],
+    );
     cluster_ips(old, new, e);
     for (at, ip) in items(new, "/spec/externalIPs").iter().enumerate() {
         for problem in name::ip(ip.as_str().unwrap_or_default()) {
@@ -76,8 +96,12 @@ pub fn service(old: Option<&Value>, new: &Value, e: &mut Errors) {
         new.pointer("/spec/type"),
         &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
     );
-    let external = matches!(kind, "NodePort" | "LoadBalancer") || !items(new, "/spec/externalIPs").is_empty();
-    if let Some(policy) = new.pointer("/spec/externalTrafficPolicy").filter(|value| !value.is_null()) {
+    let external =
+        matches!(kind, "NodePort" | "LoadBalancer") || !items(new, "/spec/externalIPs").is_empty();
+    if let Some(policy) = new
+        .pointer("/spec/externalTrafficPolicy")
+        .filter(|value| !value.is_null())
+    {
         if !external {
             e.invalid(
                 "spec.externalTrafficPolicy",
@@ -85,7 +109,11 @@ pub fn service(old: Option<&Value>, new: &Value, e: &mut Errors) {
                 "may only be set for externally-accessible services",
             );
         } else {
-            e.one_of("spec.externalTrafficPolicy", Some(policy), &["Cluster", "Local"]);
+            e.one_of(
+                "spec.externalTrafficPolicy",
+                Some(policy),
+                &["Cluster", "Local"],
+            );
         }
     }
     e.one_of(
@@ -105,7 +133,11 @@ fn cluster_ips(old: Option<&Value>, new: &Value, e: &mut Errors) {
         &["PreferDualStack", "RequireDualStack", "SingleStack"],
     );
     if first.is_empty() && !ips.is_empty() {
-        e.invalid("spec.clusterIPs", &shown, "must be empty when `clusterIP` is not specified");
+        e.invalid(
+            "spec.clusterIPs",
+            &shown,
+            "must be empty when `clusterIP` is not specified",
+        );
     }
     for (at, ip) in ips.iter().enumerate() {
         let text = ip.as_str().unwrap_or_default();
@@ -122,11 +154,16 @@ fn cluster_ips(old: Option<&Value>, new: &Value, e: &mut Errors) {
         .map(|ip| ip.is_ipv4())
         .collect();
     if families.len() == 2 && families.first() == families.last() {
-        e.invalid("spec.clusterIPs", &shown, "may specify no more than one IP for each IP family");
+        e.invalid(
+            "spec.clusterIPs",
+            &shown,
+            "may specify no more than one IP for each IP family",
+        );
     }
     if let Some(old) = old {
         let before = items(old, "/spec/clusterIPs");
-        let keeps = text_at(old, "/spec/type") != "ExternalName" && text_at(new, "/spec/type") != "ExternalName";
+        let keeps = text_at(old, "/spec/type") != "ExternalName"
+            && text_at(new, "/spec/type") != "ExternalName";
         if keeps && !before.is_empty() && before.first() != ips.first() {
             e.invalid("spec.clusterIPs[0]", &shown, "may not change once set");
         }
@@ -136,7 +173,10 @@ fn cluster_ips(old: Option<&Value>, new: &Value, e: &mut Errors) {
 /// Ingresses.
 pub fn ingress(new: &Value, e: &mut Errors) {
     let rules = items(new, "/spec/rules");
-    if let Some(backend) = new.pointer("/spec/defaultBackend").filter(|value| !value.is_null()) {
+    if let Some(backend) = new
+        .pointer("/spec/defaultBackend")
+        .filter(|value| !value.is_null())
+    {
         self::backend(backend, "spec.defaultBackend", e);
     } else if rules.is_empty() {
         e.invalid(
@@ -149,7 +189,11 @@ pub fn ingress(new: &Value, e: &mut Errors) {
         let path = format!("spec.rules[{at}]");
         let host = text_at(rule, "/host");
         if !host.is_empty() {
-            let problems = if host.contains('*') { name::wildcard(host) } else { name::subdomain(host) };
+            let problems = if host.contains('*') {
+                name::wildcard(host)
+            } else {
+                name::subdomain(host)
+            };
             for problem in problems {
                 e.invalid(&format!("{path}.host"), &host.into(), problem);
             }
@@ -168,7 +212,11 @@ pub fn ingress(new: &Value, e: &mut Errors) {
                 Some(kind @ ("Exact" | "Prefix")) => {
                     let text = text_at(one, "/path");
                     if !text.starts_with('/') {
-                        e.invalid(&format!("{path}.path"), &text.into(), "must be an absolute path");
+                        e.invalid(
+                            &format!("{path}.path"),
+                            &text.into(),
+                            "must be an absolute path",
+                        );
                     }
                     let _ = kind;
                 }
@@ -180,7 +228,11 @@ pub fn ingress(new: &Value, e: &mut Errors) {
                 ),
             }
             let empty = Value::Null;
-            backend(one.get("backend").unwrap_or(&empty), &format!("{path}.backend"), e);
+            backend(
+                one.get("backend").unwrap_or(&empty),
+                &format!("{path}.backend"),
+                e,
+            );
         }
     }
 }
@@ -200,12 +252,19 @@ fn backend(backend: &Value, path: &str, e: &mut Errors) {
             e.invalid(&format!("{path}.service.name"), &own.into(), problem);
         }
     }
-    let number = service.pointer("/port/number").and_then(Value::as_i64).unwrap_or(0);
+    let number = service
+        .pointer("/port/number")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
     let port = text_at(service, "/port/name");
     if number == 0 && port.is_empty() {
         e.required(path, "port name or number is required");
     } else if number != 0 && !port.is_empty() {
-        e.invalid(path, &json!(null), "cannot set both port name & port number");
+        e.invalid(
+            path,
+            &json!(null),
+            "cannot set both port name & port number",
+        );
     } else if number != 0 && !(1..=65535).contains(&number) {
         e.invalid(
             &format!("{path}.service.port.number"),
@@ -221,7 +280,11 @@ pub fn network_policy(new: &Value, e: &mut Errors) {
     for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
         for (at, rule) in items(new, &format!("/spec/{direction}")).iter().enumerate() {
             for (number, peer) in items(rule, &format!("/{peers}")).iter().enumerate() {
-                self::peer(peer, &format!("spec.{direction}[{at}].{peers}[{number}]"), e);
+                self::peer(
+                    peer,
+                    &format!("spec.{direction}[{at}].{peers}[{number}]"),
+                    e,
+                );
             }
         }
     }
@@ -235,7 +298,11 @@ pub fn network_policy(new: &Value, e: &mut Errors) {
         return;
     }
     for (at, kind) in types.iter().enumerate() {
-        e.one_of(&format!("spec.policyTypes[{at}]"), Some(kind), &["Ingress", "Egress"]);
+        e.one_of(
+            &format!("spec.policyTypes[{at}]"),
+            Some(kind),
+            &["Ingress", "Egress"],
+        );
     }
 }
 
@@ -287,11 +354,17 @@ fn strict_subset(inner: &str, outer: &str) -> bool {
             IpAddr::V6(ip) => (u128::from(ip), bits, 128),
         })
     };
-    let (Some((small, inner_bits, width)), Some((big, outer_bits, other))) = (parse(inner), parse(outer)) else {
+    let (Some((small, inner_bits, width)), Some((big, outer_bits, other))) =
+        (parse(inner), parse(outer))
+    else {
         return false;
     };
     let shift = width.saturating_sub(outer_bits);
-    let same = if shift >= 128 { true } else { small >> shift == big >> shift };
+    let same = if shift >= 128 {
+        true
+    } else {
+        small >> shift == big >> shift
+    };
     width == other && inner_bits > outer_bits && same
 }
 
@@ -311,7 +384,11 @@ pub fn ingress_class(old: Option<&Value>, new: &Value, e: &mut Errors) {
         );
     }
     if let Some(old) = old {
-        e.immutable("spec.controller", old.pointer("/spec/controller"), new.pointer("/spec/controller"));
+        e.immutable(
+            "spec.controller",
+            old.pointer("/spec/controller"),
+            new.pointer("/spec/controller"),
+        );
     }
 }
 
@@ -336,6 +413,10 @@ pub fn endpoint_slice(old: Option<&Value>, new: &Value, e: &mut Errors) {
         other => e.not_supported("addressType", &other.into(), &["FQDN", "IPv4", "IPv6"]),
     }
     if let Some(old) = old {
-        e.immutable("addressType", old.get("addressType"), new.get("addressType"));
+        e.immutable(
+            "addressType",
+            old.get("addressType"),
+            new.get("addressType"),
+        );
     }
 }

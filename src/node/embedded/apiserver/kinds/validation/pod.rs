@@ -28,8 +28,16 @@ pub fn pod(old: Option<&Value>, new: &Value, e: &mut Errors) {
 pub fn template(template: Option<&Value>, path: &str, e: &mut Errors) {
     let empty = Value::Null;
     let template = template.unwrap_or(&empty);
-    meta::labels(template.pointer("/metadata/labels"), &format!("{path}.labels"), e);
-    meta::annotations(template.pointer("/metadata/annotations"), &format!("{path}.annotations"), e);
+    meta::labels(
+        template.pointer("/metadata/labels"),
+        &format!("{path}.labels"),
+        e,
+    );
+    meta::annotations(
+        template.pointer("/metadata/annotations"),
+        &format!("{path}.annotations"),
+        e,
+    );
     let spec_value = template.get("spec").unwrap_or(&empty);
     spec(spec_value, &format!("{path}.spec"), e);
     if !items(spec_value, "/ephemeralContainers").is_empty() {
@@ -98,13 +106,34 @@ pub fn spec(spec: &Value, path: &str, e: &mut Errors) {
     }
     let mut names = HashSet::new();
     for (at, one) in containers.iter().enumerate() {
-        container(one, &format!("{path}.containers[{at}]"), &volumes, spec, &mut names, e);
+        container(
+            one,
+            &format!("{path}.containers[{at}]"),
+            &volumes,
+            spec,
+            &mut names,
+            e,
+        );
     }
     for (at, one) in items(spec, "/initContainers").iter().enumerate() {
-        container(one, &format!("{path}.initContainers[{at}]"), &volumes, spec, &mut names, e);
+        container(
+            one,
+            &format!("{path}.initContainers[{at}]"),
+            &volumes,
+            spec,
+            &mut names,
+            e,
+        );
     }
     for (at, one) in items(spec, "/ephemeralContainers").iter().enumerate() {
-        ephemeral(one, &format!("{path}.ephemeralContainers[{at}]"), &volumes, spec, &mut names, e);
+        ephemeral(
+            one,
+            &format!("{path}.ephemeralContainers[{at}]"),
+            &volumes,
+            spec,
+            &mut names,
+            e,
+        );
     }
     e.one_of(
         &format!("{path}.restartPolicy"),
@@ -120,7 +149,10 @@ pub fn spec(spec: &Value, path: &str, e: &mut Errors) {
     security_context(spec, path, e);
     affinity(spec, path, e);
     for (key, check) in [
-        ("serviceAccountName", name::subdomain as fn(&str) -> Vec<String>),
+        (
+            "serviceAccountName",
+            name::subdomain as fn(&str) -> Vec<String>,
+        ),
         ("nodeName", name::subdomain),
     ] {
         let text = text_at(spec, &format!("/{key}"));
@@ -130,8 +162,12 @@ pub fn spec(spec: &Value, path: &str, e: &mut Errors) {
             }
         }
     }
-    if let Some(seconds) = spec.get("activeDeadlineSeconds").filter(|value| !value.is_null())
-        && !seconds.as_i64().is_some_and(|n| (1..=i64::from(i32::MAX)).contains(&n))
+    if let Some(seconds) = spec
+        .get("activeDeadlineSeconds")
+        .filter(|value| !value.is_null())
+        && !seconds
+            .as_i64()
+            .is_some_and(|n| (1..=i64::from(i32::MAX)).contains(&n))
     {
         e.invalid(
             &format!("{path}.activeDeadlineSeconds"),
@@ -170,7 +206,10 @@ fn security_context(spec: &Value, path: &str, e: &mut Errors) {
         let Some(value) = spec.pointer(&format!("/securityContext/{key}")) else {
             continue;
         };
-        if value.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
+        if value
+            .as_i64()
+            .is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n))
+        {
             e.invalid(
                 &format!("{path}.securityContext.{key}"),
                 value,
@@ -210,7 +249,11 @@ fn tolerate(toleration: &Value, path: &str, e: &mut Errors) {
     match operator {
         "" | "Equal" => {
             for problem in name::label_value(text_at(toleration, "/value")) {
-                e.invalid(&format!("{path}.operator"), &text_at(toleration, "/value").into(), problem);
+                e.invalid(
+                    &format!("{path}.operator"),
+                    &text_at(toleration, "/value").into(),
+                    problem,
+                );
             }
         }
         "Exists" => {
@@ -222,7 +265,11 @@ fn tolerate(toleration: &Value, path: &str, e: &mut Errors) {
                 );
             }
         }
-        other => e.not_supported(&format!("{path}.operator"), &other.into(), &["Equal", "Exists"]),
+        other => e.not_supported(
+            &format!("{path}.operator"),
+            &other.into(),
+            &["Equal", "Exists"],
+        ),
     }
     let effect = text_at(toleration, "/effect");
     if !matches!(effect, "" | "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
@@ -266,7 +313,10 @@ fn source(volume: &Value, path: &str, e: &mut Errors) {
         .filter(|kind| volume.get(*kind).is_some_and(|value| !value.is_null()))
         .collect();
     for extra in set.iter().skip(1) {
-        e.forbidden(&format!("{path}.{extra}"), "may not specify more than 1 volume type");
+        e.forbidden(
+            &format!("{path}.{extra}"),
+            "may not specify more than 1 volume type",
+        );
     }
     let Some(kind) = set.first() else {
         e.required(path, "must specify a volume type");
@@ -299,11 +349,22 @@ pub fn host_path(source: &Value, path: &str, e: &mut Errors) {
         return;
     }
     if text.split('/').any(|part| part == "..") {
-        e.invalid(&format!("{path}.hostPath.path"), &text.into(), "must not contain '..'");
+        e.invalid(
+            &format!("{path}.hostPath.path"),
+            &text.into(),
+            "must not contain '..'",
+        );
     }
     let kind = text_at(source, "/hostPath/type");
     let known = [
-        "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
+        "",
+        "BlockDevice",
+        "CharDevice",
+        "Directory",
+        "DirectoryOrCreate",
+        "File",
+        "FileOrCreate",
+        "Socket",
     ];
     if !known.contains(&kind) {
         e.not_supported(&format!("{path}.hostPath.type"), &kind.into(), &known);
@@ -334,12 +395,22 @@ fn ephemeral(
     names: &mut HashSet<String>,
     e: &mut Errors,
 ) {
-    for key in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy"] {
+    for key in [
+        "ports",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "lifecycle",
+        "resizePolicy",
+    ] {
         let set = one.get(key).is_some_and(|value| {
             !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
         });
         if set {
-            e.forbidden(&format!("{path}.{key}"), "cannot be set for an Ephemeral Container");
+            e.forbidden(
+                &format!("{path}.{key}"),
+                "cannot be set for an Ephemeral Container",
+            );
         }
     }
     common(one, path, volumes, spec, names, e);
@@ -376,7 +447,11 @@ fn common(
     if image.is_empty() {
         e.required(&format!("{path}.image"), "");
     } else if image.trim() != image {
-        e.invalid(&format!("{path}.image"), &image.into(), "must not have leading or trailing whitespace");
+        e.invalid(
+            &format!("{path}.image"),
+            &image.into(),
+            "must not have leading or trailing whitespace",
+        );
     }
     ports(one, path, e);
     environment(one, path, e);
@@ -394,7 +469,11 @@ fn common(
         if target.is_empty() {
             e.required(&format!("{path}.mountPath"), "");
         } else if !mounted.insert(target) {
-            e.invalid(&format!("{path}.mountPath"), &target.into(), "must be unique");
+            e.invalid(
+                &format!("{path}.mountPath"),
+                &target.into(),
+                "must be unique",
+            );
         }
     }
     e.one_of(
@@ -425,12 +504,24 @@ fn ports(one: &Value, path: &str, e: &mut Errors) {
         if number("containerPort") == 0 {
             e.required(&format!("{path}.containerPort"), "");
         } else if !(1..=65535).contains(&number("containerPort")) {
-            e.invalid(&format!("{path}.containerPort"), &number("containerPort").into(), range);
+            e.invalid(
+                &format!("{path}.containerPort"),
+                &number("containerPort").into(),
+                range,
+            );
         }
         if number("hostPort") != 0 && !(1..=65535).contains(&number("hostPort")) {
-            e.invalid(&format!("{path}.hostPort"), &number("hostPort").into(), range);
+            e.invalid(
+                &format!("{path}.hostPort"),
+                &number("hostPort").into(),
+                range,
+            );
         }
-        e.one_of(&format!("{path}.protocol"), port.get("protocol"), &["SCTP", "TCP", "UDP"]);
+        e.one_of(
+            &format!("{path}.protocol"),
+            port.get("protocol"),
+            &["SCTP", "TCP", "UDP"],
+        );
     }
 }
 
@@ -455,8 +546,15 @@ fn environment(one: &Value, path: &str, e: &mut Errors) {
             let wanted = text_at(field, "/fieldPath");
             let path = format!("{path}.fieldRef.fieldPath");
             let known = [
-                "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
-                "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+                "metadata.name",
+                "metadata.namespace",
+                "metadata.uid",
+                "spec.nodeName",
+                "spec.serviceAccountName",
+                "status.hostIP",
+                "status.hostIPs",
+                "status.podIP",
+                "status.podIPs",
             ];
             if wanted.is_empty() {
                 e.required(&path, "");
@@ -497,7 +595,8 @@ fn resources(one: &Value, path: &str, e: &mut Errors) {
     };
     let (limits, requests) = (list("limits"), list("requests"));
     let standard = |resource: &str| {
-        matches!(resource, "cpu" | "memory" | "ephemeral-storage") || resource.starts_with("hugepages-")
+        matches!(resource, "cpu" | "memory" | "ephemeral-storage")
+            || resource.starts_with("hugepages-")
     };
     for (key, all) in [("limits", limits), ("requests", requests)] {
         for (resource, value) in all {
@@ -506,8 +605,16 @@ fn resources(one: &Value, path: &str, e: &mut Errors) {
                 e.invalid(&at, &resource.as_str().into(), problem);
             }
             if !resource.contains('/') && !standard(resource) {
-                e.invalid(&at, &resource.as_str().into(), "must be a standard resource type or fully qualified");
-                e.invalid(&at, &resource.as_str().into(), "must be a standard resource for containers");
+                e.invalid(
+                    &at,
+                    &resource.as_str().into(),
+                    "must be a standard resource type or fully qualified",
+                );
+                e.invalid(
+                    &at,
+                    &resource.as_str().into(),
+                    "must be a standard resource for containers",
+                );
             }
             let quantity = value.as_str().and_then(Quantity::parse);
             if quantity.is_some_and(Quantity::is_negative) {
@@ -516,13 +623,19 @@ fn resources(one: &Value, path: &str, e: &mut Errors) {
             if key == "limits" {
                 continue;
             }
-            let limit = limits.get(resource).and_then(Value::as_str).and_then(Quantity::parse);
+            let limit = limits
+                .get(resource)
+                .and_then(Value::as_str)
+                .and_then(Quantity::parse);
             match (limit, quantity) {
                 (Some(limit), Some(request)) if request > limit => {
                     e.invalid(
                         &format!("{path}.resources.requests"),
                         value,
-                        format!("must be less than or equal to {resource} limit of {}", limit.canonical()),
+                        format!(
+                            "must be less than or equal to {resource} limit of {}",
+                            limit.canonical()
+                        ),
                     );
                 }
                 (None, Some(_)) if !is_native(resource) || resource.starts_with("hugepages-") => {
@@ -538,7 +651,10 @@ fn resources(one: &Value, path: &str, e: &mut Errors) {
 }
 
 fn container_security(one: &Value, path: &str, spec: &Value, e: &mut Errors) {
-    let Some(context) = one.get("securityContext").filter(|context| !context.is_null()) else {
+    let Some(context) = one
+        .get("securityContext")
+        .filter(|context| !context.is_null())
+    else {
         return;
     };
     let path = format!("{path}.securityContext");
@@ -553,14 +669,24 @@ fn container_security(one: &Value, path: &str, spec: &Value, e: &mut Errors) {
                 );
             }
         }
-        other => e.not_supported(&format!("{path}.procMount"), &other.into(), &["Default", "Unmasked"]),
+        other => e.not_supported(
+            &format!("{path}.procMount"),
+            &other.into(),
+            &["Default", "Unmasked"],
+        ),
     }
     if context.get("allowPrivilegeEscalation") == Some(&Value::Bool(false)) {
         let shown = go_security_context(context);
         if context.get("privileged") == Some(&Value::Bool(true)) {
-            e.invalid(&path, &shown, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+            e.invalid(
+                &path,
+                &shown,
+                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+            );
         }
-        let admin = items(context, "/capabilities/add").iter().any(|name| name == "CAP_SYS_ADMIN");
+        let admin = items(context, "/capabilities/add")
+            .iter()
+            .any(|name| name == "CAP_SYS_ADMIN");
         if admin {
             e.invalid(
                 &path,
@@ -595,14 +721,20 @@ fn probe(probe: &Value, path: &str, key: &str, e: &mut Errors) {
         e.required(path, "must specify a handler type");
     }
     for extra in handlers.iter().skip(1) {
-        e.forbidden(&format!("{path}.{extra}"), "may not specify more than 1 handler type");
+        e.forbidden(
+            &format!("{path}.{extra}"),
+            "may not specify more than 1 handler type",
+        );
     }
     match handlers.first() {
         Some(&"exec") if items(probe, "/exec/command").is_empty() => {
             e.required(&format!("{path}.exec.command"), "");
         }
         Some(kind @ (&"httpGet" | &"tcpSocket")) => {
-            let port = probe.pointer(&format!("/{kind}/port")).cloned().unwrap_or_default();
+            let port = probe
+                .pointer(&format!("/{kind}/port"))
+                .cloned()
+                .unwrap_or_default();
             let at = format!("{path}.{kind}.port");
             match &port {
                 Value::String(text) => {
@@ -619,11 +751,24 @@ fn probe(probe: &Value, path: &str, key: &str, e: &mut Errors) {
         }
         _ => {}
     }
-    for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+    for field in [
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ] {
         e.not_negative(&format!("{path}.{field}"), probe.get(field));
     }
-    let success = probe.get("successThreshold").and_then(Value::as_i64).unwrap_or(1);
+    let success = probe
+        .get("successThreshold")
+        .and_then(Value::as_i64)
+        .unwrap_or(1);
     if key != "readinessProbe" && success != 1 {
-        e.invalid(&format!("{path}.successThreshold"), &success.into(), "must be 1");
+        e.invalid(
+            &format!("{path}.successThreshold"),
+            &success.into(),
+            "must be 1",
+        );
     }
 }

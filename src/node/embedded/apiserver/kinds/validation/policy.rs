@@ -22,7 +22,11 @@ pub fn limit_range(new: &Value, e: &mut Errors) {
         }
         if kind == "Pod" {
             for key in ["default", "defaultRequest"] {
-                if item.get(key).and_then(Value::as_object).is_some_and(|map| !map.is_empty()) {
+                if item
+                    .get(key)
+                    .and_then(Value::as_object)
+                    .is_some_and(|map| !map.is_empty())
+                {
                     e.forbidden(
                         &format!("{path}.{key}"),
                         "may not be specified when `type` is 'Pod'",
@@ -42,7 +46,11 @@ pub fn limit_range(new: &Value, e: &mut Errors) {
                 e.invalid(
                     &format!("{path}.min[{resource}]"),
                     &min.canonical().into(),
-                    format!("min value {} is greater than max value {}", min.canonical(), max.canonical()),
+                    format!(
+                        "min value {} is greater than max value {}",
+                        min.canonical(),
+                        max.canonical()
+                    ),
                 );
             }
         }
@@ -51,12 +59,21 @@ pub fn limit_range(new: &Value, e: &mut Errors) {
 
 /// Resource quotas.
 pub fn resource_quota(new: &Value, e: &mut Errors) {
-    for (resource, value) in new.pointer("/spec/hard").and_then(Value::as_object).into_iter().flatten() {
+    for (resource, value) in new
+        .pointer("/spec/hard")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         let path = format!("spec.hard[{resource}]");
         for problem in name::qualified(resource) {
             e.invalid(&path, &resource.as_str().into(), problem);
         }
-        if value.as_str().and_then(Quantity::parse).is_some_and(Quantity::is_negative) {
+        if value
+            .as_str()
+            .and_then(Quantity::parse)
+            .is_some_and(Quantity::is_negative)
+        {
             e.invalid(&path, value, "must be greater than or equal to 0");
         }
     }
@@ -64,9 +81,20 @@ pub fn resource_quota(new: &Value, e: &mut Errors) {
     if scopes.is_empty() {
         return;
     }
-    let known = ["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity", "VolumeAttributesClass"];
+    let known = [
+        "Terminating",
+        "NotTerminating",
+        "BestEffort",
+        "NotBestEffort",
+        "PriorityClass",
+        "CrossNamespacePodAffinity",
+        "VolumeAttributesClass",
+    ];
     let has = |wanted: &str| scopes.iter().any(|scope| scope == wanted);
-    if scopes.iter().any(|scope| !known.contains(&scope.as_str().unwrap_or_default())) {
+    if scopes
+        .iter()
+        .any(|scope| !known.contains(&scope.as_str().unwrap_or_default()))
+    {
         e.invalid("spec.scopes", &json!(scopes), "unsupported scope");
     }
     if has("BestEffort") && has("NotBestEffort") || has("Terminating") && has("NotTerminating") {
@@ -80,7 +108,11 @@ pub fn autoscaler(resource: &Resource, new: &Value, e: &mut Errors) {
     let min = number("/spec/minReplicas").unwrap_or(1);
     let max = number("/spec/maxReplicas").unwrap_or(0);
     if min < 1 {
-        e.invalid("spec.minReplicas", &min.into(), "must be greater than or equal to 1");
+        e.invalid(
+            "spec.minReplicas",
+            &min.into(),
+            "must be greater than or equal to 1",
+        );
     }
     if max < 1 {
         e.required("spec.maxReplicas", "must be set and greater than 0");
@@ -121,7 +153,9 @@ pub fn autoscaler(resource: &Resource, new: &Value, e: &mut Errors) {
         );
     }
     for (at, metric) in items(new, "/spec/metrics").iter().enumerate() {
-        if let Some(target) = metric.pointer("/resource/target/averageUtilization").and_then(Value::as_i64)
+        if let Some(target) = metric
+            .pointer("/resource/target/averageUtilization")
+            .and_then(Value::as_i64)
             && target < 1
         {
             e.invalid(
@@ -135,11 +169,18 @@ pub fn autoscaler(resource: &Resource, new: &Value, e: &mut Errors) {
 
 /// Pod disruption budgets.
 pub fn budget(new: &Value, e: &mut Errors) {
-    let get = |key: &str| new.pointer(&format!("/spec/{key}")).filter(|value| !value.is_null());
+    let get = |key: &str| {
+        new.pointer(&format!("/spec/{key}"))
+            .filter(|value| !value.is_null())
+    };
     if get("minAvailable").is_some() && get("maxUnavailable").is_some() {
         let shown = json!({"MinAvailable": get("minAvailable"), "Selector": get("selector"),
             "MaxUnavailable": get("maxUnavailable"), "UnhealthyPodEvictionPolicy": get("unhealthyPodEvictionPolicy")});
-        e.invalid("spec", &shown, "minAvailable and maxUnavailable cannot be both set");
+        e.invalid(
+            "spec",
+            &shown,
+            "minAvailable and maxUnavailable cannot be both set",
+        );
     }
     for key in ["minAvailable", "maxUnavailable"] {
         super::workload::budget_value(&format!("spec.{key}"), get(key), e);
@@ -152,7 +193,10 @@ pub fn priority_class(old: Option<&Value>, new: &Value, e: &mut Errors) {
     let value = new.get("value").and_then(Value::as_i64).unwrap_or(0);
     let own = text_at(new, "/metadata/name");
     if !own.starts_with("system-") && value > 1_000_000_000 {
-        e.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
+        e.forbidden(
+            "value",
+            "maximum allowed value of a user defined priority is 1000000000",
+        );
     }
     e.one_of(
         "preemptionPolicy",
@@ -163,6 +207,10 @@ pub fn priority_class(old: Option<&Value>, new: &Value, e: &mut Errors) {
         if old.get("value") != new.get("value") {
             e.forbidden("value", "may not be changed in an update.");
         }
-        e.immutable("preemptionPolicy", old.get("preemptionPolicy"), new.get("preemptionPolicy"));
+        e.immutable(
+            "preemptionPolicy",
+            old.get("preemptionPolicy"),
+            new.get("preemptionPolicy"),
+        );
     }
 }

@@ -7,7 +7,12 @@ use crate::node::embedded::apiserver::kinds::defaults::pod::VOLUME_SOURCES;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::apiserver::kinds::quantity::Quantity;
 
-const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const MODES: [&str; 4] = [
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
 
 fn access_modes(new: &Value, e: &mut Errors) {
     let modes = items(new, "/spec/accessModes");
@@ -37,7 +42,11 @@ pub fn claim(old: Option<&Value>, new: &Value, e: &mut Errors) {
             e.invalid("spec.storageClassName", &class.into(), problem);
         }
     }
-    e.one_of("spec.volumeMode", new.pointer("/spec/volumeMode"), &["Block", "Filesystem"]);
+    e.one_of(
+        "spec.volumeMode",
+        new.pointer("/spec/volumeMode"),
+        &["Block", "Filesystem"],
+    );
     if let Some(old) = old {
         let bound = text_at(old, "/status/phase") == "Bound";
         let fixed = |object: &Value| {
@@ -48,7 +57,9 @@ pub fn claim(old: Option<&Value>, new: &Value, e: &mut Errors) {
                     fields.shift_remove("resources");
                     fields.shift_remove("volumeAttributesClassName");
                 }
-                if object.pointer("/spec/storageClassName").is_none() || old.pointer("/spec/storageClassName").is_none() {
+                if object.pointer("/spec/storageClassName").is_none()
+                    || old.pointer("/spec/storageClassName").is_none()
+                {
                     fields.shift_remove("storageClassName");
                 }
             }
@@ -85,7 +96,10 @@ pub fn volume(new: &Value, e: &mut Errors) {
         e.required("spec", "must specify a volume type");
     }
     for extra in sources.iter().skip(1) {
-        e.forbidden(&format!("spec.{extra}"), "may not specify more than 1 volume type");
+        e.forbidden(
+            &format!("spec.{extra}"),
+            "may not specify more than 1 volume type",
+        );
     }
     if sources.first() == Some(&"hostPath") {
         pod::host_path(spec, "spec", e);
@@ -110,14 +124,23 @@ pub fn class(old: Option<&Value>, new: &Value, e: &mut Errors) {
             e.invalid("provisioner", &provisioner.into(), problem);
         }
     }
-    e.one_of("reclaimPolicy", new.get("reclaimPolicy"), &["Delete", "Retain"]);
+    e.one_of(
+        "reclaimPolicy",
+        new.get("reclaimPolicy"),
+        &["Delete", "Retain"],
+    );
     e.one_of(
         "volumeBindingMode",
         new.get("volumeBindingMode"),
         &["Immediate", "WaitForFirstConsumer"],
     );
     if let Some(old) = old {
-        for key in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+        for key in [
+            "parameters",
+            "provisioner",
+            "reclaimPolicy",
+            "volumeBindingMode",
+        ] {
             if old.get(key) != new.get(key) {
                 match key {
                     "parameters" => e.forbidden(key, "updates to parameters are forbidden."),

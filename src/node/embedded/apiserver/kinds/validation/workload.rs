@@ -8,7 +8,9 @@ use crate::node::embedded::apiserver::kinds::selector;
 
 /// Selector and template of a workload; `kind` is how its texts call it.
 fn selector_and_template(new: &Value, kind: &str, supported: &str, e: &mut Errors) {
-    let chosen = new.pointer("/spec/selector").filter(|value| !value.is_null());
+    let chosen = new
+        .pointer("/spec/selector")
+        .filter(|value| !value.is_null());
     let template = new.pointer("/spec/template");
     let empty = json!({});
     let valid = match chosen {
@@ -19,7 +21,11 @@ fn selector_and_template(new: &Value, kind: &str, supported: &str, e: &mut Error
         Some(chosen) => {
             let valid = super::selector(Some(chosen), "spec.selector", e);
             if chosen == &empty {
-                e.invalid("spec.selector", chosen, format!("empty selector is invalid for {kind}"));
+                e.invalid(
+                    "spec.selector",
+                    chosen,
+                    format!("empty selector is invalid for {kind}"),
+                );
             }
             if !valid {
                 e.invalid("spec.selector", chosen, "invalid label selector");
@@ -45,7 +51,11 @@ fn selector_and_template(new: &Value, kind: &str, supported: &str, e: &mut Error
     pod::template(template, "spec.template", e);
     let policy = text_at(new, "/spec/template/spec/restartPolicy");
     if matches!(policy, "OnFailure" | "Never") {
-        e.not_supported("spec.template.spec.restartPolicy", &policy.into(), &["Always"]);
+        e.not_supported(
+            "spec.template.spec.restartPolicy",
+            &policy.into(),
+            &["Always"],
+        );
     }
     if new
         .pointer("/spec/template/spec/activeDeadlineSeconds")
@@ -85,7 +95,11 @@ pub fn deployment(old: Option<&Value>, new: &Value, e: &mut Errors) {
         "RollingUpdate" => {
             let rolling = |key: &str| new.pointer(&format!("/spec/strategy/rollingUpdate/{key}"));
             for key in ["maxUnavailable", "maxSurge"] {
-                int_or_percent(&format!("spec.strategy.rollingUpdate.{key}"), rolling(key), e);
+                int_or_percent(
+                    &format!("spec.strategy.rollingUpdate.{key}"),
+                    rolling(key),
+                    e,
+                );
             }
             if is_zero(rolling("maxUnavailable")) && is_zero(rolling("maxSurge")) {
                 let shown = rolling("maxUnavailable").cloned().unwrap_or_default();
@@ -97,13 +111,19 @@ pub fn deployment(old: Option<&Value>, new: &Value, e: &mut Errors) {
             }
         }
         other => {
-            let rolling = new.pointer("/spec/strategy/rollingUpdate").cloned().unwrap_or_default();
+            let rolling = new
+                .pointer("/spec/strategy/rollingUpdate")
+                .cloned()
+                .unwrap_or_default();
             let shown = json!({"Type": other, "RollingUpdate": rolling});
             e.not_supported("spec.strategy", &shown, &["Recreate", "RollingUpdate"]);
         }
     }
     e.not_negative("spec.minReadySeconds", new.pointer("/spec/minReadySeconds"));
-    e.not_negative("spec.revisionHistoryLimit", new.pointer("/spec/revisionHistoryLimit"));
+    e.not_negative(
+        "spec.revisionHistoryLimit",
+        new.pointer("/spec/revisionHistoryLimit"),
+    );
     e.not_negative(
         "spec.progressDeadlineSeconds",
         new.pointer("/spec/progressDeadlineSeconds"),
@@ -122,14 +142,20 @@ pub fn deployment(old: Option<&Value>, new: &Value, e: &mut Errors) {
         );
     }
     if let Some(old) = old {
-        e.immutable("spec.selector", old.pointer("/spec/selector"), new.pointer("/spec/selector"));
+        e.immutable(
+            "spec.selector",
+            old.pointer("/spec/selector"),
+            new.pointer("/spec/selector"),
+        );
     }
 }
 
 fn int_or_percent(path: &str, value: Option<&Value>, e: &mut Errors) {
     match value {
         Some(Value::String(text)) => {
-            let number = text.strip_suffix('%').and_then(|digits| digits.parse::<u64>().ok());
+            let number = text
+                .strip_suffix('%')
+                .and_then(|digits| digits.parse::<u64>().ok());
             match number {
                 None => e.invalid(
                     path,
@@ -153,7 +179,11 @@ pub fn replica_set(old: Option<&Value>, new: &Value, e: &mut Errors) {
     e.not_negative("spec.minReadySeconds", new.pointer("/spec/minReadySeconds"));
     selector_and_template(new, "deployment", "ReplicaSet", e);
     if let Some(old) = old {
-        e.immutable("spec.selector", old.pointer("/spec/selector"), new.pointer("/spec/selector"));
+        e.immutable(
+            "spec.selector",
+            old.pointer("/spec/selector"),
+            new.pointer("/spec/selector"),
+        );
     }
 }
 
@@ -165,12 +195,17 @@ pub fn replication_controller(new: &Value, e: &mut Errors) {
         e.required("spec.selector", "");
     }
     e.not_negative("spec.replicas", new.pointer("/spec/replicas"));
-    match new.pointer("/spec/template").filter(|template| template.is_object()) {
+    match new
+        .pointer("/spec/template")
+        .filter(|template| template.is_object())
+    {
         None => e.required("spec.template", ""),
         Some(template) => {
             let labels = template.pointer("/metadata/labels");
             let selector = new.pointer("/spec/selector").cloned().unwrap_or_default();
-            if chosen.is_some_and(|map| !map.is_empty()) && !selector::map_matches(&selector, labels) {
+            if chosen.is_some_and(|map| !map.is_empty())
+                && !selector::map_matches(&selector, labels)
+            {
                 let shown = labels.cloned().unwrap_or_default();
                 e.invalid(
                     "spec.template.metadata.labels",
@@ -186,14 +221,19 @@ pub fn replication_controller(new: &Value, e: &mut Errors) {
 /// Daemon sets.
 pub fn daemon_set(old: Option<&Value>, new: &Value, e: &mut Errors) {
     if let Some(old) = old {
-        e.immutable("spec.selector", old.pointer("/spec/selector"), new.pointer("/spec/selector"));
+        e.immutable(
+            "spec.selector",
+            old.pointer("/spec/selector"),
+            new.pointer("/spec/selector"),
+        );
     }
     selector_and_template(new, "daemonset", "DaemonSet", e);
     e.not_negative("spec.minReadySeconds", new.pointer("/spec/minReadySeconds"));
     match text_at(new, "/spec/updateStrategy/type") {
         "OnDelete" => {}
         "RollingUpdate" => {
-            let rolling = |key: &str| new.pointer(&format!("/spec/updateStrategy/rollingUpdate/{key}"));
+            let rolling =
+                |key: &str| new.pointer(&format!("/spec/updateStrategy/rollingUpdate/{key}"));
             if is_zero(rolling("maxUnavailable")) && is_zero(rolling("maxSurge")) {
                 e.required(
                     "spec.updateStrategy.rollingUpdate.maxUnavailable",
@@ -207,7 +247,10 @@ pub fn daemon_set(old: Option<&Value>, new: &Value, e: &mut Errors) {
             &["OnDelete", "RollingUpdate"],
         ),
     }
-    e.not_negative("spec.revisionHistoryLimit", new.pointer("/spec/revisionHistoryLimit"));
+    e.not_negative(
+        "spec.revisionHistoryLimit",
+        new.pointer("/spec/revisionHistoryLimit"),
+    );
 }
 
 /// Stateful sets.
@@ -273,7 +316,11 @@ pub fn job(old: Option<&Value>, new: &Value, e: &mut Errors) {
     if let Some(old) = old {
         for key in ["completions", "selector", "completionMode"] {
             let pointer = format!("/spec/{key}");
-            e.immutable(&format!("spec.{key}"), old.pointer(&pointer), new.pointer(&pointer));
+            e.immutable(
+                &format!("spec.{key}"),
+                old.pointer(&pointer),
+                new.pointer(&pointer),
+            );
         }
         let template = |object: &Value| object.pointer("/spec/template").cloned();
         let suspended = old.pointer("/spec/suspend") == Some(&Value::Bool(true));
@@ -365,17 +412,33 @@ pub fn cron_job(new: &Value, e: &mut Errors) {
     for key in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         e.not_negative(&format!("spec.{key}"), new.pointer(&format!("/spec/{key}")));
     }
-    job_spec(new.pointer("/spec/jobTemplate/spec"), "spec.jobTemplate.spec", e);
+    job_spec(
+        new.pointer("/spec/jobTemplate/spec"),
+        "spec.jobTemplate.spec",
+        e,
+    );
     let own = text_at(new, "/metadata/name");
     if own.len() > 52 {
-        e.invalid("metadata.name", &own.into(), "must be no more than 52 characters");
+        e.invalid(
+            "metadata.name",
+            &own.into(),
+            "must be no more than 52 characters",
+        );
     }
 }
 
 /// What robfig/cron says of a schedule.
 fn schedule_error(schedule: &str) -> Option<String> {
     if schedule.starts_with('@') {
-        let known = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+        let known = [
+            "@yearly",
+            "@annually",
+            "@monthly",
+            "@weekly",
+            "@daily",
+            "@midnight",
+            "@hourly",
+        ];
         return (!known.contains(&schedule) && !schedule.starts_with("@every "))
             .then(|| format!("unrecognized descriptor: {schedule}"));
     }
@@ -388,19 +451,26 @@ fn schedule_error(schedule: &str) -> Option<String> {
         ));
     }
     let bounds = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)];
-    fields
-        .iter()
-        .zip(bounds)
-        .find_map(|(field, (low, high))| field.split(',').find_map(|part| range_error(part, low, high)))
+    fields.iter().zip(bounds).find_map(|(field, (low, high))| {
+        field
+            .split(',')
+            .find_map(|part| range_error(part, low, high))
+    })
 }
 
 fn range_error(part: &str, low: u32, high: u32) -> Option<String> {
-    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+    let (range, step) = part
+        .split_once('/')
+        .map_or((part, None), |(range, step)| (range, Some(step)));
     if let Some(step) = step {
         match step.parse::<u32>() {
             Ok(0) => return Some(format!("step of range should be a positive number: {part}")),
             Ok(_) => {}
-            Err(_) => return Some(format!("failed to parse int from {step}: strconv.Atoi: parsing \"{step}\": invalid syntax")),
+            Err(_) => {
+                return Some(format!(
+                    "failed to parse int from {step}: strconv.Atoi: parsing \"{step}\": invalid syntax"
+                ));
+            }
         }
     }
     if matches!(range, "*" | "?") {
@@ -408,27 +478,42 @@ fn range_error(part: &str, low: u32, high: u32) -> Option<String> {
     }
     let number = |text: &str| -> Result<u32, String> {
         let names = [
-            "sun", "mon", "tue", "wed", "thu", "fri", "sat", "jan", "feb", "mar", "apr", "may", "jun", "jul",
-            "aug", "sep", "oct", "nov", "dec",
+            "sun", "mon", "tue", "wed", "thu", "fri", "sat", "jan", "feb", "mar", "apr", "may",
+            "jun", "jul", "aug", "sep", "oct", "nov", "dec",
         ];
         if names.contains(&text.to_lowercase().as_str()) {
             return Ok(low);
         }
         text.parse::<u32>().map_err(|_| {
-            format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax")
+            format!(
+                "failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax"
+            )
         })
     };
     let (from, to) = range.split_once('-').unwrap_or((range, range));
     let (from, to) = match (number(from), number(to)) {
-        (Ok(from), Ok(to)) => (from, if step.is_some() && !range.contains('-') { high } else { to }),
+        (Ok(from), Ok(to)) => (
+            from,
+            if step.is_some() && !range.contains('-') {
+                high
+            } else {
+                to
+            },
+        ),
         (Err(problem), _) | (_, Err(problem)) => return Some(problem),
     };
     if from < low {
-        Some(format!("beginning of range ({from}) below minimum ({low}): {part}"))
+        Some(format!(
+            "beginning of range ({from}) below minimum ({low}): {part}"
+        ))
     } else if to > high {
-        Some(format!("end of range ({to}) above maximum ({high}): {part}"))
+        Some(format!(
+            "end of range ({to}) above maximum ({high}): {part}"
+        ))
     } else if from > to {
-        Some(format!("beginning of range ({from}) beyond end of range ({to}): {part}"))
+        Some(format!(
+            "beginning of range ({from}) beyond end of range ({to}): {part}"
+        ))
     } else {
         None
     }

@@ -1061,6 +1061,14 @@ impl<'a> Replay<'a> {
             for name in ["auditID", "requestReceivedTimestamp", "stageTimestamp"] {
                 places.insert(format!("$.{name}"), "volatile".to_owned());
             }
+            if exchange["placeholders"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|pair| pair[0] == "@status")
+            {
+                places.insert("$.responseStatus.code".to_owned(), "200or304".to_owned());
+            }
             let mut want = want.clone();
             if !exchange["bindings"].as_array().unwrap().is_empty()
                 || exchange["request"]["target"]

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod discovery;
 pub mod encoding;
 pub mod flags;
+pub mod flow;
 pub mod health;
 pub mod http;
 pub mod impersonation;

@@ -21,7 +21,7 @@ use super::request::{ApiRequest, AuditContext, RequestInfo, UserInfo, Warnings};
 use super::state::ApiState;
 use super::status::Status;
 use super::{
-    authn, authz, health, impersonation, nonresource, registry, request_info, subresources,
+    authn, authz, flow, health, impersonation, nonresource, registry, request_info, subresources,
 };
 use crate::audit::level::Stage;
 use crate::audit::options::number::quote;
@@ -286,7 +286,22 @@ impl Call<'_> {
             }
             Err(status) => return refusal(status),
         };
-        let decision = authz::authorize(self.state, &user, &attributes);
+        let flow = flow::headers(self.state, &user, &self.info);
+        let mut response = self.authorized(user, &attributes, body).await;
+        // What took over the connection answers for itself.
+        if response.code != 101 {
+            response.headers.extend(flow);
+        }
+        response
+    }
+
+    async fn authorized(
+        &mut self,
+        user: UserInfo,
+        attributes: &authz::Attributes,
+        body: RequestBody,
+    ) -> ApiResponse {
+        let decision = authz::authorize(self.state, &user, attributes);
         self.audit.annotate(
             "authorization.k8s.io/decision",
             if decision.allowed { "allow" } else { "forbid" },
@@ -294,7 +309,7 @@ impl Call<'_> {
         self.audit
             .annotate("authorization.k8s.io/reason", &decision.reason);
         if !decision.allowed {
-            return refusal(authz::forbidden(&user, &attributes, &decision.reason));
+            return refusal(authz::forbidden(&user, attributes, &decision.reason));
         }
         match self.dispatch(user, body).await {
             Ok(response) => response,

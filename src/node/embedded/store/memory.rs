@@ -10,8 +10,9 @@ use super::{Change, StoreError, Stored};
 
 /// At most this many changes are kept for watches that start in the past.
 const HISTORY_CHANGES: usize = 10_000;
-/// At most this many bytes of JSON are kept in the history (the newest change always is).
-const HISTORY_BYTES: usize = 3 << 20;
+/// At most this many bytes of JSON are kept in the history (the newest change always is). A value in memory
+/// takes about ten times its JSON.
+const HISTORY_BYTES: usize = 640 << 10;
 
 /// A value with the revision that wrote it.
 #[derive(Debug, Clone)]

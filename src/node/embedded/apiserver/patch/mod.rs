@@ -119,8 +119,13 @@ pub(super) async fn serve(
             Retry::Unconditional
         };
         registry::match_namespace(target, &mut new)?;
-        match registry::commit(state, target, request, &options, &stored, &live, new, retry).await?
-        {
+        let change = registry::Change {
+            stored: &stored,
+            live: &live,
+            new,
+            retry,
+        };
+        match registry::commit(state, target, request, &options, change).await? {
             Committed::Object(object) => {
                 return Ok(ApiResponse::object(
                     200,
@@ -131,6 +136,14 @@ pub(super) async fn serve(
         }
     }
     Err(target.modified(&target.name))
+}
+
+/// A JSON or merge patch of something that is not decoded afterwards.
+pub(super) fn plain(target: &Target, request: &ApiRequest, live: &Value) -> Result<Value, Status> {
+    match Kind::of(target, request)? {
+        Kind::Json => json::patch(live, &request.body),
+        _ => json::merge(live, &request.body),
+    }
 }
 
 fn namespace_kept(target: &Target, new: &Value) -> Result<(), Status> {

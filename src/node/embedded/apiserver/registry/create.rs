@@ -35,6 +35,7 @@ pub(super) async fn serve(
     let options = WriteOptions::read(request, "CreateOptions", false)?;
     let mut object = body::read(target, request, &options)?;
     body::match_namespace(target, &mut object)?;
+    dedup_owners(request, &mut object);
     let manager = options.manager(request);
     managed_fields::update(target, None, &mut object, &manager);
     let created = persist(state, target, request, &options, object).await?;
@@ -123,6 +124,36 @@ pub(in crate::node::embedded::apiserver) async fn persist(
             Err(StoreError::Exists) if generate && attempt < NAME_ATTEMPTS => {}
             Err(error) => return Err(target.store_error(&name, &error)),
         }
+    }
+}
+
+/// Owners that are named twice are kept once, with a warning (`dedupOwnerReferencesAndAddWarning` of
+/// `pkg/endpoints/handlers/create.go`).
+pub(super) fn dedup_owners(request: &ApiRequest, object: &mut Value) {
+    let Some(owners) = object
+        .pointer_mut("/metadata/ownerReferences")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    let uid = |owner: &Value| owner.get("uid").and_then(Value::as_str).map(str::to_owned);
+    let mut kept: Vec<Value> = Vec::new();
+    let mut twice: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        match kept.iter().find(|k| uid(k) == uid(&owner)) {
+            Some(same) if *same == owner => {
+                twice.extend(uid(&owner).filter(|u| !twice.contains(u)));
+            }
+            _ => kept.push(owner),
+        }
+    }
+    *owners = kept;
+    if !twice.is_empty() {
+        twice.sort();
+        request.warnings.add(format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            twice.join(", ")
+        ));
     }
 }
 

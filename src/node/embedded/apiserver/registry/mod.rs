@@ -13,6 +13,7 @@ mod get;
 mod list;
 pub mod meta;
 mod options;
+mod scale;
 mod target;
 mod update;
 mod watch;
@@ -32,7 +33,7 @@ pub(super) use create::persist;
 pub(super) use form::{Form, partial};
 pub(super) use options::WriteOptions;
 pub(super) use target::Target;
-pub(super) use update::{Committed, Retry, commit};
+pub(super) use update::{Change, Committed, Retry, commit};
 
 /// The resource, subresource or version is not served.
 fn unknown() -> Status {
@@ -171,6 +172,9 @@ fn warn_of_deprecation(target: &Target, request: &ApiRequest) {
 }
 
 async fn dispatch(state: &Arc<ApiState>, target: &Target, request: &ApiRequest) -> ApiResult {
+    if target.custom.is_some() && target.subresource == "scale" {
+        return scale::serve(state, target, request).await;
+    }
     match request.info.verb.as_str() {
         "get" => get::serve(state, target, request).await,
         "list" => list::serve(state, target, request).await,
@@ -189,20 +193,18 @@ fn route(target: &Target, request: &ApiRequest) -> Result<(), Status> {
     let info = &request.info;
     let resource = &target.resource;
     let verb = info.verb.as_str();
-    let named = info.parts.len() > 1 && !(verb == "list" || verb == "deletecollection");
+    let named = info.parts.len() > 1 && !matches!(verb, "list" | "deletecollection");
     if resource.namespaced {
         if info.namespace.is_empty() && named && verb != "watch" {
             return Err(unknown());
         }
         // Without a namespace there is only the list over all namespaces.
-        if info.namespace.is_empty()
-            && !matches!(verb, "list" | "watch")
-            && !(verb == "create" && !resource.has_verb("", "get"))
-        {
+        let review = verb == "create" && !resource.has_verb("", "get");
+        if info.namespace.is_empty() && !review && !matches!(verb, "list" | "watch") {
             return Err(method_not_allowed());
         }
     } else if !info.namespace.is_empty()
-        && !(resource.name == "namespaces" && resource.group.is_empty())
+        && (resource.name != "namespaces" || !resource.group.is_empty())
     {
         return Err(unknown());
     }

@@ -47,18 +47,13 @@ pub(super) async fn serve(
         same_uid(target, &live, &sent)?;
         let mut new = sent.clone();
         managed_fields::update(target, Some(&live), &mut new, &manager);
-        match commit(
-            state,
-            target,
-            request,
-            &options,
-            &stored,
-            &live,
+        let change = Change {
+            stored: &stored,
+            live: &live,
             new,
-            Retry::Unconditional,
-        )
-        .await?
-        {
+            retry: Retry::Unconditional,
+        };
+        match commit(state, target, request, &options, change).await? {
             Committed::Object(object) => {
                 return Ok(ApiResponse::object(
                     200,
@@ -94,6 +89,18 @@ pub(in crate::node::embedded::apiserver) enum Retry {
     Always,
 }
 
+/// A new state for an object.
+pub(in crate::node::embedded::apiserver) struct Change<'a> {
+    /// The object as it is stored.
+    pub(in crate::node::embedded::apiserver) stored: &'a Stored,
+    /// The same as the client sees it.
+    pub(in crate::node::embedded::apiserver) live: &'a Value,
+    /// What it is to become.
+    pub(in crate::node::embedded::apiserver) new: Value,
+    /// What to do when somebody else was faster.
+    pub(in crate::node::embedded::apiserver) retry: Retry,
+}
+
 /// The result of [`commit`].
 pub(in crate::node::embedded::apiserver) enum Committed {
     /// Done; the object as the client sees it.
@@ -108,11 +115,14 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     target: &Target,
     request: &ApiRequest,
     options: &WriteOptions,
-    stored: &Stored,
-    live: &Value,
-    mut new: Value,
-    retry: Retry,
+    change: Change<'_>,
 ) -> Result<Committed, Status> {
+    let Change {
+        stored,
+        live,
+        mut new,
+        retry,
+    } = change;
     let attributes = Attributes {
         operation: Operation::Update,
         resource: &target.resource,
@@ -124,6 +134,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
         warnings: &request.warnings,
         audit: &request.audit,
     };
+    create::dedup_owners(request, &mut new);
     admission::admit(state, &attributes, Some(live), &mut new).await?;
     managed_fields::keep_times(live, &mut new);
     let version = meta::text(&new, "resourceVersion").to_owned();

@@ -100,20 +100,6 @@ pub(super) fn table(
     table
 }
 
-/// A Table of objects that are no resource of their own (`Scale`), with the given columns and cells.
-pub(super) fn plain(
-    version: &str,
-    meta: Map<String, Value>,
-    columns: Value,
-    object: &Value,
-    cells: Vec<Value>,
-) -> Value {
-    let mut row = Map::new();
-    row.insert("cells".into(), cells.into());
-    row.insert("object".into(), super::registry::partial(version, object));
-    whole(version, meta, columns, vec![Value::Object(row)])
-}
-
 fn whole(version: &str, meta: Map<String, Value>, columns: Value, rows: Vec<Value>) -> Value {
     let mut table = Map::new();
     table.insert("kind".into(), "Table".into());

@@ -90,9 +90,9 @@ pub enum Command {
     /// Print shell lines that point kubectl to the lab
     Env(env::EnvArgs),
     /// Lint, evaluate, explain and compare audit policies
-    Policy(policy::PolicyArgs),
+    Policy(Box<policy::PolicyArgs>),
     /// Search and summarise audit logs
-    Audit(audit_log::AuditArgs),
+    Audit(Box<audit_log::AuditArgs>),
     /// Write, check and test scenarios of your own
     Scenario(scenario::ScenarioArgs),
     /// Check what ckslab needs on this machine; changes nothing

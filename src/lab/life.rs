@@ -132,6 +132,8 @@ impl Lab {
         };
         if started != Started::New && lab.node()?.liveness() != Liveness::Down {
             started = Started::Running;
+            // The command that started it may have been killed while it came up.
+            process::wait_settled(id, &lab.dir, None)?;
         } else {
             lab.boot()?;
         }
@@ -175,6 +177,7 @@ impl Lab {
     /// When the process does not end.
     pub fn stop(&mut self) -> Result<bool, Error> {
         let _lock = LabLock::take(&self.home, &self.record.lab)?;
+        recover(&self.home, &self.record.lab)?;
         self.reload()?;
         let ran = process::stop(&self.record.lab, &self.dir)?;
         self.record.stopped = true;
@@ -189,6 +192,7 @@ impl Lab {
     pub fn remove(self) -> Result<(), Error> {
         let id = self.record.lab.clone();
         let _lock = LabLock::take(&self.home, &id)?;
+        recover(&self.home, &id)?;
         process::stop(&id, &self.dir)?;
         let old = old_dir(&self.home, &id);
         remove_dir(&old)?;
@@ -206,6 +210,7 @@ impl Lab {
             return Err(Error::Stopped(self.record.lab.clone()));
         }
         if self.node()?.liveness() != Liveness::Down {
+            process::wait_booted(&self.record.lab, &self.dir)?;
             return Ok(false);
         }
         let _lock = LabLock::take(&self.home, &self.record.lab)?;
@@ -228,7 +233,7 @@ impl Lab {
         // What the last process knew is not true any more.
         let _ = fs::remove_file(self.dir.join("state/snapshot.json"));
         let mut child = process::spawn(id, &self.dir)?;
-        process::wait_settled(id, &self.dir, &mut child)?;
+        process::wait_settled(id, &self.dir, Some(&mut child))?;
         Ok(())
     }
 
@@ -363,8 +368,6 @@ fn recover(home: &Home, id: &str) -> Result<(), Error> {
         if new.join("lab.json").exists() {
             remove_dir(&dir)?;
             fs::rename(&new, &dir).map_err(Error::io(at("move", &new)))?;
-        } else if old.join("lab.json").exists() && !new.exists() && dir.exists() {
-            remove_dir(&dir)?;
         }
     }
     remove_dir(&new)?;
@@ -469,6 +472,8 @@ fn replace(new: &Path, dir: &Path, old: &Path) -> Result<(), Error> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         // At once, where the file system can: then there is no moment without a lab.
         if renameat_with(CWD, new, CWD, dir, RenameFlags::EXCHANGE).is_ok() {
+            // What is at `new` now is the old lab: half removed, it must not pass for a new one.
+            let _ = fs::remove_file(new.join("lab.json"));
             return remove_dir(new);
         }
     }

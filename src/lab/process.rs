@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Error, at};
 use crate::node::embedded::daemon::{self, Config, Liveness};
 use crate::node::embedded::engine::EmbeddedNode;
+use crate::node::embedded::snapshot::NodeSnapshot;
 use crate::node::{ContainerPhase, Node};
 
 /// Name of the hidden subcommand that is the node process.
@@ -63,12 +64,19 @@ pub(super) fn spawn(lab: &str, dir: &Path) -> Result<Child, Error> {
 }
 
 /// Waits until the snapshot of a node that was just started says something settled.
-pub(super) fn wait_settled(lab: &str, dir: &Path, child: &mut Child) -> Result<bool, Error> {
+///
+/// The process is this child, or one that another command started.
+pub(super) fn wait_settled(
+    lab: &str,
+    dir: &Path,
+    mut child: Option<&mut Child>,
+) -> Result<bool, Error> {
     let node = EmbeddedNode::open(dir).map_err(Error::io(at("open node of", dir)))?;
     let start = Instant::now();
     let mut settled_since: Option<Instant> = None;
     loop {
-        if let Ok(Some(status)) = child.try_wait() {
+        let ended = child.as_mut().and_then(|child| child.try_wait().ok()?);
+        if let Some(status) = ended {
             if disk_is_full(dir) {
                 let full = std::io::Error::from(rustix::io::Errno::NOSPC);
                 return Err(Error::io(format!("start the node of lab `{lab}`"))(full));
@@ -77,6 +85,9 @@ pub(super) fn wait_settled(lab: &str, dir: &Path, child: &mut Child) -> Result<b
                 lab: lab.to_owned(),
                 reason: last_words(dir).unwrap_or_else(|| format!("it ended with {status}")),
             });
+        }
+        if child.is_none() && node.liveness() == Liveness::Down {
+            return Ok(false);
         }
         if let Ok(state) = node.api_server() {
             if state.ready && !state.converging {
@@ -101,6 +112,20 @@ pub(super) fn wait_settled(lab: &str, dir: &Path, child: &mut Child) -> Result<b
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Waits for a node that is just coming up, started by a command that was killed meanwhile.
+pub(super) fn wait_booted(lab: &str, dir: &Path) -> Result<(), Error> {
+    const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+    let fresh = match NodeSnapshot::load(&dir.join("state")) {
+        Ok(Some(snapshot)) => jiff::Timestamp::now().duration_since(snapshot.booted) < FRESH,
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    if fresh {
+        wait_settled(lab, dir, None)?;
+    }
+    Ok(())
 }
 
 /// Whether the disk of a lab is full: then the node process could not even say so.

@@ -704,7 +704,9 @@ impl<'a> Replay<'a> {
         {
             // Our documents differ in their descriptions, so their hashes do.
             let old = hash.split('&').next().unwrap().to_owned();
-            if let Some(ours) = self.hashes.get(path) {
+            if old.len() == 128
+                && let Some(ours) = self.hashes.get(path)
+            {
                 target = target.replace(&old, ours);
             }
         }

@@ -16,6 +16,9 @@ use crate::node::{ApiServerState, ContainerPhase};
 /// The directory the kubelet watches.
 pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
 
+/// What the runtime remembers over a boot, in the state directory.
+const RUNTIME: &str = "runtime.json";
+
 /// Lines of a container's log given with its state.
 const LOG_TAIL: usize = 20;
 
@@ -199,6 +202,22 @@ impl NodeSnapshot {
     pub fn store(&self, state_dir: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(io::Error::from)?;
         Confined::new(state_dir).write_atomic("/snapshot.json", &bytes, 0o600)
+    }
+
+    /// What the runtime remembers from before the node went down: the last snapshot, also when
+    /// `snapshot.json` itself was removed because it is no longer true.
+    #[must_use]
+    pub fn load_runtime(state_dir: &Path) -> Option<Self> {
+        let bytes = std::fs::read(state_dir.join(RUNTIME)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Keeps the snapshot just stored for [`NodeSnapshot::load_runtime`]. Should that fail, restart
+    /// counts begin anew after the next boot; nothing else depends on it.
+    pub fn keep_runtime(state_dir: &Path) {
+        let kept = state_dir.join(RUNTIME);
+        let _ = std::fs::remove_file(&kept);
+        let _ = std::fs::hard_link(Self::path(state_dir), &kept);
     }
 
     /// The container that the question "how is the API server" is about: the running one, else

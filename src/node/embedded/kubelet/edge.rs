@@ -71,7 +71,7 @@ struct Edge {
 pub async fn run(machine: Arc<Machine>, programs: Programs, shutdown: CancellationToken) {
     let (wake, woken) = unbounded_channel();
     let _ = std::fs::create_dir_all(machine.state_dir.join(REQUESTS));
-    let before = NodeSnapshot::load(&machine.state_dir).unwrap_or_default();
+    let before = NodeSnapshot::load_runtime(&machine.state_dir);
     let start = Instant::now();
     let setting = Setting {
         node_name: machine.node_name.clone(),
@@ -394,6 +394,7 @@ impl Edge {
         }
         self.latest = Some(snapshot.clone());
         if snapshot.store(&self.machine.state_dir).is_ok() {
+            NodeSnapshot::keep_runtime(&self.machine.state_dir);
             self.written = Some(snapshot);
         }
     }

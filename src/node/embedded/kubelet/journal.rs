@@ -125,28 +125,7 @@ fn structured(message: &str, values: &[(&str, &str)]) -> String {
 /// A string as Go's `strconv.Quote` writes it.
 #[must_use]
 pub fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            '\u{feff}' => out.push_str("\\ufeff"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+    crate::yaml::go::quote(text)
 }
 
 /// A duration as Go's `time.Duration` prints it: `500ms`, `10s`, `1m20s`, `5m0s`.

@@ -288,8 +288,37 @@ impl Kubelet {
         }
         kubelet.announce();
         kubelet.scan();
+        kubelet.sweep();
         kubelet.settle();
         kubelet
+    }
+
+    /// Removes what earlier boots left and nothing refers to any more.
+    fn sweep(&mut self) {
+        self.remembered.clear();
+        let ids: Vec<String> = self.records.iter().map(|r| r.view.id.clone()).collect();
+        let uids: Vec<String> = self.pods.iter().map(|p| safe(&p.spec.uid)).collect();
+        let state = Confined::new(&self.setting.state_dir);
+        let sweep = |files: &Confined, dir: &str, stays: &dyn Fn(&str) -> bool| {
+            for name in files.list(dir).unwrap_or_default() {
+                if !stays(&name) {
+                    let _ = files.remove_all(&format!("{dir}/{name}"));
+                }
+            }
+        };
+        sweep(&state, "/containers", &|name| {
+            ids.iter().any(|id| id == name)
+        });
+        let of_pod = |name: &str| uids.iter().any(|uid| name.ends_with(uid.as_str()));
+        sweep(&self.node, "/var/lib/kubelet/pods", &of_pod);
+        // Only what a kubelet made: names in these directories end in a UID or an id.
+        let logs = |name: &str| name.split('_').count() != 3 || of_pod(name);
+        sweep(&self.node, "/var/log/pods", &logs);
+        let links = |name: &str| {
+            let id = name.strip_suffix(".log").and_then(|n| n.rsplit('-').next());
+            id.is_none_or(|id| id.len() != 64 || ids.iter().any(|known| known == id))
+        };
+        sweep(&self.node, "/var/log/containers", &links);
     }
 
     /// What an earlier boot left: its containers all ended with the node.

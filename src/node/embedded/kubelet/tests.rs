@@ -289,10 +289,68 @@ async fn a_restarted_node_counts_on() {
     } = node;
     task.await.unwrap();
     let snapshot = NodeSnapshot::load(&machine.state_dir).unwrap().unwrap();
-    assert_eq!(
-        snapshot
-            .api_server(&machine.node_root, &machine.state_dir)
-            .exit_code,
-        Some(0)
-    );
+    let state = snapshot.api_server(&machine.node_root, &machine.state_dir);
+    assert_eq!(state.exit_code, Some(0));
+    // What was true is removed before a boot; the runtime remembers all the same.
+    std::fs::remove_file(machine.state_dir.join("snapshot.json")).unwrap();
+    std::fs::create_dir_all(machine.state_dir.join("containers/left-over")).unwrap();
+    let shutdown = CancellationToken::new();
+    let programs = Programs::new().with("kube-apiserver", Arc::new(Server(machine.clone())));
+    let task = tokio::spawn(run(machine.clone(), programs, shutdown.clone()));
+    let node = Node {
+        files: Confined::new(&machine.node_root),
+        _dir,
+        machine,
+        shutdown,
+        task,
+    };
+    let second = node.ready().await;
+    assert_eq!(second.restarts, 1);
+    assert!(!node.machine.state_dir.join("containers/left-over").exists());
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn odd_things_in_the_directory_do_no_harm() {
+    let node = Node::start();
+    node.ready().await;
+    let dir = "/etc/kubernetes/manifests";
+    node.files
+        .symlink("loop.yaml", &format!("{dir}/loop.yaml"))
+        .unwrap();
+    node.files
+        .symlink("/../../../../etc/shadow", &format!("{dir}/out.yaml"))
+        .unwrap();
+    node.files
+        .write_atomic(&format!("{dir}/binary.yaml"), &[0, 255, 7, 0x1b], 0o644)
+        .unwrap();
+    node.files
+        .write_atomic(&format!("{dir}/list.yaml"), b"- a\n- b\n", 0o644)
+        .unwrap();
+    node.files
+        .append(&format!("{dir}/huge.yaml"), 0o644)
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
+    node.files
+        .write_atomic(&format!("{dir}/.swp"), b"kind: Pod", 0o644)
+        .unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        node.machine
+            .node_root
+            .join("etc/kubernetes/manifests/pipe.yaml"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let state = node.ready().await;
+    assert_eq!(state.restarts, 0);
+    node.until("complaints", |_| {
+        let journal = node.journal();
+        journal.contains("the read limit is reached") && journal.contains("couldn't parse as pod(")
+    })
+    .await;
+    node.end().await;
 }

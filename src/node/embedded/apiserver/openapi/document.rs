@@ -94,21 +94,21 @@ impl<'a> Index<'a> {
     /// The hash of a document: of what it describes, so that it need not be made for that.
     #[must_use]
     pub fn hash_of(&self, name: &str) -> Option<String> {
-        if !self.names().iter().any(|known| known == name) {
-            return None;
-        }
+        self.names()
+            .iter()
+            .any(|known| known == name)
+            .then(|| self.hash(name))
+    }
+
+    fn hash(&self, name: &str) -> String {
         let mut text = format!("{} {name}", env!("CARGO_PKG_VERSION"));
         for one in self.custom.get(name).into_iter().flatten() {
             text.push_str(&one.resource.name);
             text.push_str(&one.version.to_string());
-            text.push_str(
-                &one.definition
-                    .pointer("/spec/names")
-                    .map(Value::to_string)
-                    .unwrap_or_default(),
-            );
+            let names = one.definition.pointer("/spec/names");
+            text.push_str(&names.map(Value::to_string).unwrap_or_default());
         }
-        Some(etag(text.as_bytes()))
+        etag(text.as_bytes())
     }
 
     /// The hash of everything.
@@ -117,7 +117,7 @@ impl<'a> Index<'a> {
         let mut text = String::from(env!("CARGO_PKG_VERSION"));
         for name in self.custom.keys() {
             text.push_str(name);
-            text.push_str(&self.hash_of(name).unwrap_or_default());
+            text.push_str(&self.hash(name));
         }
         etag(text.as_bytes())
     }
@@ -129,7 +129,7 @@ impl<'a> Index<'a> {
             .names()
             .into_iter()
             .map(|name| {
-                let hash = self.hash_of(&name).unwrap_or_default();
+                let hash = self.hash(&name);
                 let url = json!({ "serverRelativeURL": format!("/openapi/v3/{name}?hash={hash}") });
                 (name, url)
             })

@@ -110,6 +110,9 @@ fn lint_policy(linter: &mut Linter<'_>, policy: &Policy) {
     coverage::check(linter, policy);
 }
 
+/// Nobody reads more.
+const MAX_FINDINGS: usize = 500;
+
 /// Collects findings and knows where things are.
 struct Linter<'a> {
     tree: Option<&'a Tree>,
@@ -144,6 +147,9 @@ impl Linter<'_> {
         message: impl Into<String>,
         hint: impl Into<Option<String>>,
     ) {
+        if self.findings.len() >= MAX_FINDINGS {
+            return;
+        }
         let index = path
             .strip_prefix("rules[")
             .and_then(|rest| rest.split(']').next());

@@ -1,12 +1,12 @@
 //! From events to nodes: one document, with anchors and aliases (`decode.go` of goyaml.v2, the parser half).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Error;
 use super::parser::{Event, Parser, What};
 use super::source::Source;
 use super::token::Mark;
+use super::{Error, MAX_VALUES, TOO_MANY_VALUES};
 
 /// Index of a node in [`Nodes`].
 pub(super) type NodeId = usize;
@@ -70,9 +70,25 @@ struct Composer {
     nodes: Nodes,
     open: Vec<NodeId>,
     anchors: HashMap<String, NodeId>,
+    texts: HashSet<Arc<str>>,
 }
 
 impl Composer {
+    /// Short texts that come again and again are kept once.
+    fn shared(&mut self, text: String) -> Arc<str> {
+        if text.len() > 40 {
+            return text.into();
+        }
+        if let Some(known) = self.texts.get(text.as_str()) {
+            return Arc::clone(known);
+        }
+        let shared: Arc<str> = text.into();
+        if self.texts.len() < 10_000 {
+            self.texts.insert(Arc::clone(&shared));
+        }
+        shared
+    }
+
     fn take(&mut self, event: Event) -> Result<(), Error> {
         let node = match event.what {
             What::SequenceEnd | What::MappingEnd => {
@@ -103,7 +119,7 @@ impl Composer {
                 tag,
                 implicit,
             } => Node::Scalar {
-                value: value.into(),
+                value: self.shared(value),
                 // The unspecific tag `!` asks for nothing.
                 tag: tag.map(Arc::from),
                 implicit,
@@ -111,6 +127,9 @@ impl Composer {
             What::SequenceStart => Node::Sequence(Vec::new()),
             What::MappingStart => Node::Mapping(Vec::new()),
         };
+        if self.nodes.all.len() >= MAX_VALUES {
+            return Err(Error::new(TOO_MANY_VALUES));
+        }
         let container = matches!(node, Node::Sequence(_) | Node::Mapping(_));
         let id = self.nodes.all.len();
         self.nodes.all.push(Placed {

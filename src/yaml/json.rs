@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Error;
 use super::go::{quote_byte, utf8_replacing};
 use super::tree::{Id, Member, Node, Span, Tree};
+use super::{Error, MAX_VALUES, TOO_MANY_VALUES};
 
 /// Reads one JSON document.
 ///
@@ -140,6 +140,9 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, or_end: bool) -> Result<Next, Error> {
+        if self.nodes.len() >= MAX_VALUES {
+            return Err(Error::new(TOO_MANY_VALUES));
+        }
         let byte = self.need()?;
         let span = self.span();
         let node = match byte {

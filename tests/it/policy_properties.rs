@@ -741,6 +741,18 @@ fn wide_documents_take_linear_time() {
 }
 
 #[test]
+fn more_values_than_anybody_writes_are_refused() {
+    let many = "a,".repeat(1_000_000);
+    assert_eq!(
+        error(format!("{HEAD}x: [{many}]\n").as_bytes()),
+        "failed decoding: document has more than 1000000 values"
+    );
+    let wrong = "a,".repeat(100_000);
+    let refused = error(format!("{HEAD}omitStages: [{wrong}]\n").as_bytes());
+    assert_eq!(refused.matches("allowed stages are").count(), 10_000);
+}
+
+#[test]
 fn absurd_policies_are_not_compared() {
     let rules: Vec<String> = (0..9_000)
         .map(|n| format!("- {{level: Metadata, users: [u{n}]}}\n"))

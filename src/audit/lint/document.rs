@@ -44,7 +44,7 @@ pub(super) fn check(linter: &mut Linter<'_>, inspection: &Inspection, bytes: &[u
             unknown_field(linter, field);
         }
     }
-    for text in &inspection.duplicate_keys {
+    for text in inspection.duplicate_keys.iter().take(200) {
         // `line 3: key "kind" already set in map`
         let line = text
             .split([' ', ':'])
@@ -145,7 +145,7 @@ fn refused_values(linter: &mut Linter<'_>, inspection: &Inspection) {
     let Some(tree) = &inspection.tree else {
         return;
     };
-    for error in &inspection.field_errors {
+    for error in inspection.field_errors.iter().take(200) {
         let value = tree
             .at(&error.path)
             .and_then(|id| tree.text(id))

@@ -14,11 +14,17 @@ pub struct FieldError {
     pub path: String,
 }
 
+/// The real validation lists every error; of an absurd policy this many are enough.
+const MAX_ERRORS: usize = 10_000;
+
 /// Turns what was decoded into a policy, or gives every error.
 pub(super) fn validate(raw: &RawPolicy) -> Result<Policy, Vec<FieldError>> {
     let mut errors = Vec::new();
     stages(&raw.omit_stages, "omitStages", &mut errors);
     for (at, rule) in raw.rules.iter().enumerate() {
+        if errors.len() >= MAX_ERRORS {
+            break;
+        }
         validate_rule(rule, &format!("rules[{at}]"), &mut errors);
     }
     if !errors.is_empty() {
@@ -114,6 +120,9 @@ fn json_list(texts: &[String]) -> String {
 
 fn non_resource_urls(urls: &[String], path: &str, errors: &mut Vec<FieldError>) {
     for (at, url) in urls.iter().enumerate() {
+        if errors.len() >= MAX_ERRORS {
+            break;
+        }
         if url == "*" {
             continue;
         }
@@ -141,6 +150,9 @@ fn non_resource_urls(urls: &[String], path: &str, errors: &mut Vec<FieldError>) 
 
 fn resources(resources: &[GroupResources], path: &str, errors: &mut Vec<FieldError>) {
     for (at, entry) in resources.iter().enumerate() {
+        if errors.len() >= MAX_ERRORS {
+            break;
+        }
         if !(entry.group.is_empty() || entry.group == "*") {
             let problems = subdomain_problems(&entry.group);
             if !problems.is_empty() {
@@ -190,7 +202,7 @@ fn subdomain_problems(name: &str) -> Vec<&'static str> {
 
 fn stages(texts: &[String], path: &str, errors: &mut Vec<FieldError>) {
     for (at, text) in texts.iter().enumerate() {
-        if stage(text).is_none() {
+        if stage(text).is_none() && errors.len() < MAX_ERRORS {
             let allowed: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
             let path = format!("{path}[{at}]");
             errors.push(FieldError {

@@ -81,10 +81,6 @@ pub(in crate::node::embedded::apiserver) async fn persist(
         let mut object = object.clone();
         if generate && !base.is_empty() {
             meta::set(&mut object, "name", generated_name(&base));
-            if target.resource.name == "namespaces" {
-                // The label that repeats the name is a default.
-                kinds::default_object(&target.resource, &mut object);
-            }
         }
         meta::set(&mut object, "uid", uuid::Uuid::new_v4().to_string());
         meta::set(&mut object, "creationTimestamp", meta::now());
@@ -174,12 +170,21 @@ pub(super) fn invalid(
     old: Option<&Value>,
     object: &Value,
 ) -> Result<(), Status> {
-    let errors = match &target.custom {
+    let mut errors = match &target.custom {
         Some(_) => crate::node::embedded::apiserver::patch::custom::validate(target, old, object),
         None => kinds::validate(&target.resource, old, object),
     };
+    if let Some(old) = old.filter(|_| super::definitions::are(target)) {
+        errors.extend(super::definitions::immutable(old, object));
+    }
     if errors.is_empty() {
         return Ok(());
+    }
+    for error in &mut errors {
+        // An error of the object as a whole.
+        if error.field.is_empty() {
+            "[]".clone_into(&mut error.field);
+        }
     }
     let kind = match object.get("kind").and_then(Value::as_str) {
         Some(kind) if target.custom.is_some() && !kind.is_empty() => kind,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::target::{Target, resource_prefix};
 use super::{convert, meta};
 use crate::node::embedded::apiserver::catalog::{self, Resource, Subresource};
+use crate::node::embedded::apiserver::kinds::FieldError;
 use crate::node::embedded::apiserver::managed_fields;
 use crate::node::embedded::apiserver::state::{ApiState, CustomResource};
 use crate::node::embedded::store::{Op, Stored};
@@ -42,6 +43,55 @@ fn definitions_target(name: &str, subresource: &str) -> Option<Target> {
         name: name.to_owned(),
         subresource: subresource.to_owned(),
     })
+}
+
+/// `SetDefaults_CustomResourceDefinition`: the storage version is a stored version.
+pub(super) fn default(definition: &mut Value) {
+    let stored = definition
+        .pointer("/status/storedVersions")
+        .and_then(Value::as_array)
+        .is_some_and(|versions| !versions.is_empty());
+    if stored {
+        return;
+    }
+    let storage = definition
+        .pointer("/spec/versions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|version| version.get("storage").and_then(Value::as_bool) == Some(true))
+        .and_then(|version| version.get("name"))
+        .cloned();
+    if let Some(storage) = storage
+        && let Some(status) = definition.get_mut("status").and_then(Value::as_object_mut)
+    {
+        status.insert("storedVersions".into(), json!([storage]));
+    }
+}
+
+/// What of a definition cannot change (`ValidateCustomResourceDefinitionSpecUpdate`).
+pub(super) fn immutable(old: &Value, new: &Value) -> Vec<FieldError> {
+    let mut fields = vec![
+        ("/spec/group", "spec.group"),
+        ("/spec/names/plural", "spec.names.plural"),
+    ];
+    if is_established(old) {
+        fields.splice(
+            0..0,
+            [
+                ("/spec/scope", "spec.scope"),
+                ("/spec/names/kind", "spec.names.kind"),
+            ],
+        );
+    }
+    fields
+        .into_iter()
+        .filter(|(pointer, _)| old.pointer(pointer) != new.pointer(pointer))
+        .map(|(pointer, field)| {
+            let value = new.pointer(pointer).cloned().unwrap_or_default();
+            FieldError::invalid(field, &value, "field is immutable")
+        })
+        .collect()
 }
 
 /// Serves the resources that the stored definitions describe.

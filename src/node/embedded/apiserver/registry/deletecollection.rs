@@ -10,13 +10,19 @@ use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 
+/// The server lists in pages of this size, which makes a given version an exact one.
+const PAGE: usize = 10_000;
+
 pub(super) async fn serve(
     state: &Arc<ApiState>,
     target: &Target,
     request: &ApiRequest,
 ) -> ApiResult {
     let form = Form::of(request)?;
-    let options = ListOptions::read(target, request, false)?;
+    let mut options = ListOptions::read(target, request, false)?;
+    if options.limit == 0 {
+        options.limit = PAGE;
+    }
     let delete_options = delete::read_options(target, request)?;
     let page = match list::page(state, target, &options).await {
         Ok(page) => page,

@@ -17,6 +17,28 @@ pub(in crate::node::embedded::apiserver) fn decoded(target: &Target, object: &mu
     if is_daemon_set(target) && template(object).is_none() {
         set_template(object, 0);
     }
+    if super::definitions::are(target) {
+        super::definitions::default(object);
+    }
+}
+
+/// The label of a namespace that repeats its name cannot be changed (`namespaceStrategy.Canonicalize`).
+fn name_label(target: &Target, object: &mut Value) {
+    if target.resource.name != "namespaces" || !target.resource.group.is_empty() {
+        return;
+    }
+    let name = meta::text(object, "name").to_owned();
+    let Some(metadata) = meta::metadata_mut(object) else {
+        return;
+    };
+    let labels = metadata
+        .entry("labels")
+        .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+        labels.sort_keys();
+    }
+    meta::order(object);
 }
 
 /// Only v1 itself has the annotation: other forms of the object do not.
@@ -64,6 +86,7 @@ fn set_template(object: &mut Value, generation: i64) {
 
 /// Starts counting for a new object.
 pub(super) fn created(target: &Target, object: &mut Value) {
+    name_label(target, object);
     if is_daemon_set(target) {
         set_template(object, 1);
     }
@@ -80,6 +103,7 @@ pub(super) fn created(target: &Target, object: &mut Value) {
 
 /// Counts an update.
 pub(super) fn updated(target: &Target, live: &Value, new: &mut Value) {
+    name_label(target, new);
     if is_daemon_set(target) {
         let old = template(live).unwrap_or(1);
         let changed = live.pointer("/spec/template") != new.pointer("/spec/template");

@@ -210,13 +210,17 @@ fn is_finished(target: &Target, object: &Value) -> bool {
         .is_none_or(|grace| grace.as_i64().unwrap_or(0) == 0)
 }
 
-/// What an update cannot take away (`ValidateObjectMetaAccessorUpdate`).
+/// What an update cannot change (`BeforeUpdate` of `pkg/registry/rest/update.go`).
 fn keep_system_fields(live: &Value, new: &mut Value) {
-    for field in ["uid", "creationTimestamp"] {
-        if meta::text(new, field).is_empty() {
-            meta::set(new, field, meta::text(live, field));
-        }
+    if meta::text(new, "uid").is_empty() {
+        meta::set(new, "uid", meta::text(live, "uid"));
     }
+    // Changes of the creation time are ignored.
+    meta::set(
+        new,
+        "creationTimestamp",
+        meta::text(live, "creationTimestamp"),
+    );
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
         let old = live.get("metadata").and_then(|meta| meta.get(field));
         match old {

@@ -66,11 +66,11 @@ impl ApiServerPod {
     /// What the kubelet would say, as far as it concerns the API server.
     pub fn read(text: &str) -> Result<Self, String> {
         let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        let spec = &value["spec"];
+        let spec = member(&value, "spec");
         let containers = spec["containers"].as_array().cloned().unwrap_or_default();
         let container = containers
             .iter()
-            .find(|container| container["name"] == "kube-apiserver")
+            .find(|container| member(container, "name") == "kube-apiserver")
             .or_else(|| {
                 containers.iter().find(|container| {
                     command(container)
@@ -79,21 +79,23 @@ impl ApiServerPod {
                 })
             })
             .ok_or("it is no pod with a container `kube-apiserver`")?;
-        let mounts: Vec<Mount> = list(&container["volumeMounts"])
+        let mounts: Vec<Mount> = list(member(container, "volumeMounts"))
             .iter()
             .map(|mount| Mount {
-                name: string(&mount["name"]),
-                path: string(&mount["mountPath"]),
-                read_only: mount["readOnly"] == true,
-                sub_path: string(&mount["subPath"]),
+                name: string(member(mount, "name")),
+                path: string(member(mount, "mountPath")),
+                read_only: member(mount, "readOnly") == true,
+                sub_path: string(member(mount, "subPath")),
             })
             .collect();
-        let volumes: Vec<Volume> = list(&spec["volumes"])
+        let volumes: Vec<Volume> = list(member(spec, "volumes"))
             .iter()
             .map(|volume| Volume {
-                name: string(&volume["name"]),
-                host_path: volume["hostPath"]["path"].as_str().map(str::to_owned),
-                kind: string(&volume["hostPath"]["type"]),
+                name: string(member(volume, "name")),
+                host_path: member(member(volume, "hostPath"), "path")
+                    .as_str()
+                    .map(str::to_owned),
+                kind: string(member(member(volume, "hostPath"), "type")),
             })
             .collect();
         for (index, mount) in mounts.iter().enumerate() {
@@ -150,14 +152,19 @@ impl ApiServerPod {
 }
 
 fn command(container: &Value) -> Vec<String> {
-    list(&container["command"])
+    list(member(container, "command"))
         .iter()
-        .chain(list(&container["args"]).iter())
+        .chain(list(member(container, "args")).iter())
         .map(|item| match item {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         })
         .collect()
+}
+
+/// A field; null where there is none.
+fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
 }
 
 fn list(value: &Value) -> &[Value] {

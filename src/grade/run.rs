@@ -324,11 +324,14 @@ fn objects(baseline: &Baseline, courier: &dyn Courier) -> Vec<String> {
     let mut words = Vec::new();
     let mut messages = Vec::new();
     for object in &baseline.objects {
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let kind = text(&object["kind"]);
-        let version = text(&object["apiVersion"]);
-        let name = text(&object["metadata"]["name"]);
-        let namespace = text(&object["metadata"]["namespace"]);
+        let text = |path: &str| {
+            let value = object.pointer(path).and_then(serde_json::Value::as_str);
+            value.unwrap_or_default().to_owned()
+        };
+        let kind = text("/kind");
+        let version = text("/apiVersion");
+        let name = text("/metadata/name");
+        let namespace = text("/metadata/namespace");
         let prefix = if version.contains('/') {
             format!("/apis/{version}")
         } else {
@@ -430,7 +433,7 @@ fn explain(
                     && misconception
                         .failing
                         .iter()
-                        .all(|id| status(id) != Some(CheckStatus::Pass))
+                        .all(|id| status(id) == Some(CheckStatus::Fail))
                     && misconception
                         .passing
                         .iter()
@@ -490,7 +493,7 @@ fn report(
     }
     let score: u32 = checks.iter().map(|check| check.points).sum();
     let max: u32 = checks.iter().map(|check| check.max).sum();
-    let percent = if max == 0 { 0 } else { score * 100 / max };
+    let percent = (score * 100).checked_div(max).unwrap_or(0);
     if checks.is_empty() {
         notes.push(format!(
             "`{}` is for free play: there is nothing to grade",

@@ -49,6 +49,8 @@ pub struct Rehearsal {
     running: Option<Running>,
     runtime: tokio::runtime::Handle,
     start: BTreeMap<PathBuf, Entry>,
+    /// Whether the manifests are away since the last rewind.
+    away: std::sync::atomic::AtomicBool,
     directory: tempfile::TempDir,
 }
 
@@ -57,6 +59,9 @@ enum Entry {
     Directory(u32),
     File(Vec<u8>, u32),
 }
+
+/// The manifests, within the node root.
+const MANIFESTS: &str = "etc/kubernetes/manifests";
 
 /// Directories that the node itself writes: they are not put back.
 const OWN: [&str; 4] = [
@@ -96,6 +101,7 @@ impl Rehearsal {
             running: Some(running),
             runtime: runtime.clone(),
             start,
+            away: false.into(),
             directory,
         };
         rehearsal.settle()?;
@@ -125,6 +131,9 @@ impl Rehearsal {
     /// # Errors
     /// When it cannot be graded.
     pub fn grade(&self) -> Result<Report, RehearsalError> {
+        if self.bring_back()? {
+            self.settle()?;
+        }
         Ok(grade(
             &self.node,
             &self.resolved,
@@ -139,27 +148,36 @@ impl Rehearsal {
     /// # Errors
     /// When a step does not fit the node, or it cannot be graded.
     pub fn play(&self, attempt: &Attempt) -> Result<Report, RehearsalError> {
+        // An attempt that starts the API server anew need not wait for the one it replaces.
+        let renews = attempt
+            .file
+            .steps
+            .iter()
+            .take_while(|step| step.wait.is_none())
+            .any(|step| step.manifest.is_some() || step.restart.is_some());
+        if self.bring_back()? && !renews {
+            self.settle()?;
+        }
         attempt.play(&self.node)?;
         self.grade()
     }
 
-    /// Puts every file of the node back to what it was at the start, and waits for the node to act
-    /// on it.
+    /// Puts every file of the node back to what it was at the start. The manifests follow with the next
+    /// attempt or grade.
     ///
     /// # Errors
-    /// When a file cannot be put back, or the node does not come back to its start.
+    /// When a file cannot be put back, or the node does not stop.
     pub fn rewind(&self) -> Result<(), RehearsalError> {
         let root = self.node_root();
-        let manifests = Path::new("etc/kubernetes/manifests");
-        // The manifests last: what they mount is in place by then. Away first, so that the API server is
-        // started again even where its manifest is the same as at the start.
-        let api_server = manifests.join("kube-apiserver.yaml");
+        // The API server's manifest goes away even where it is as at the start: what it mounts is not.
+        let api_server = Path::new(MANIFESTS).join("kube-apiserver.yaml");
         let now = tree(&root)?;
-        for path in now.keys().filter(|path| path.starts_with(manifests)) {
+        for path in now.keys().filter(|path| path.starts_with(MANIFESTS)) {
             if !self.start.contains_key(path) || *path == api_server {
                 let _ = fs::remove_file(root.join(path));
             }
         }
+        self.away.store(true, std::sync::atomic::Ordering::Relaxed);
         self.settle()?;
         for (path, entry) in tree(&root)?.iter().rev() {
             match (self.start.get(path), entry) {
@@ -168,17 +186,27 @@ impl Rehearsal {
                 _ => {}
             }
         }
-        let (last, first): (Vec<_>, Vec<_>) = self
-            .start
-            .iter()
-            .partition(|(path, _)| path.starts_with(manifests));
+        self.put_back(|path| !path.starts_with(MANIFESTS))
+    }
+
+    /// Puts the manifests back, if they are away.
+    fn bring_back(&self) -> Result<bool, RehearsalError> {
+        let away = self.away.swap(false, std::sync::atomic::Ordering::Relaxed);
+        if away {
+            self.put_back(|path| path.starts_with(MANIFESTS))?;
+        }
+        Ok(away)
+    }
+
+    fn put_back(&self, which: impl Fn(&Path) -> bool) -> Result<(), RehearsalError> {
+        let root = self.node_root();
         let now = tree(&root)?;
-        for (path, entry) in first.into_iter().chain(last) {
+        for (path, entry) in self.start.iter().filter(|(path, _)| which(path)) {
             if now.get(path) != Some(entry) {
                 put(&root.join(path), entry)?;
             }
         }
-        self.settle()
+        Ok(())
     }
 
     fn settle(&self) -> Result<(), RehearsalError> {

@@ -649,7 +649,7 @@ pub struct Misconception {
     pub text: String,
     /// The checks it explains.
     pub explains: Vec<String>,
-    /// It applies when all of these did not pass,
+    /// It applies when all of these failed (blocked is not failed),
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<String>,
     /// and all of these passed,

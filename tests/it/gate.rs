@@ -4,13 +4,18 @@
 //! stated score and failing checks; graded twice = the same; put back = as at the start; forged
 //! evidence fails.
 
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use ckslab::grade::Report;
+use ckslab::grade::{CheckStatus, Report};
 use ckslab::lab::rehearsal::{Rehearsal, complaints};
-use ckslab::scenario::{AttemptKind, Resolved, Scenario};
+use ckslab::node::{Node, NodeFile};
+use ckslab::scenario::definition::{AddMount, AddVolume, ManifestEdit};
+use ckslab::scenario::{AttemptKind, Resolved, Scenario, manifest_text};
 
 const SEEDS: [u64; 5] = [1, 2, 3, 5, 8];
 
@@ -161,5 +166,131 @@ fn compare(label: &str, what: &str, first: &Report, second: &Report, row: &mut R
         if a != b {
             row.failures.push(format!("    {a:?}\n    {b:?}"));
         }
+    }
+}
+
+/// A learner's process that copies entries as they appear cannot make up what is missing: neither into
+/// another file than the API server's own, nor into that file.
+#[test]
+fn forged_evidence_fails() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let resolved = Scenario::find("audit-02", None)
+        .unwrap()
+        .resolve(1)
+        .unwrap();
+    let value = |name: &str| resolved.variables[name].clone();
+    let everything =
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: RequestResponse\n";
+    let log = value("log_path");
+
+    // Everything is recorded to a log of the learner's own, and rewritten into the one asked for.
+    for own_log in [true, false] {
+        let rehearsal = Rehearsal::begin(&resolved, runtime.handle()).unwrap();
+        let node = rehearsal.node();
+        node.write(&value("policy_path"), everything.as_bytes(), 0o644)
+            .unwrap();
+        let mut edit = ManifestEdit {
+            set_flags: vec![format!("audit-policy-file={}", value("policy_path"))],
+            add_volumes: vec![
+                volume("p", &value("policy_path")),
+                volume("hidden", "/srv/hidden"),
+            ],
+            add_mounts: vec![
+                mount("p", &value("policy_path")),
+                mount("hidden", "/srv/hidden"),
+            ],
+            ..ManifestEdit::default()
+        };
+        let source = if own_log {
+            edit.set_flags
+                .push("audit-log-path=/srv/hidden/all.log".to_owned());
+            "/srv/hidden/all.log".to_owned()
+        } else {
+            log.clone()
+        };
+        let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+        let NodeFile::File { content, .. } = node.read(manifest).unwrap() else {
+            panic!()
+        };
+        let text = manifest_text::edit(&String::from_utf8(content).unwrap(), &edit).unwrap();
+        node.write(manifest, text.as_bytes(), 0o600).unwrap();
+
+        let host = |path: &str| rehearsal.node_root().join(path.trim_start_matches('/'));
+        let stop = AtomicBool::new(false);
+        let report = std::thread::scope(|scope| {
+            scope.spawn(|| forge(&host(&source), &host(&log), &stop));
+            let report = rehearsal.grade();
+            stop.store(true, Ordering::Relaxed);
+            report.unwrap()
+        });
+        let status = |id: &str| {
+            let check = report.checks.iter().find(|check| check.id == id).unwrap();
+            (check.status, check.seen.clone())
+        };
+        assert_eq!(
+            status("running").0,
+            CheckStatus::Pass,
+            "{:?}",
+            status("running")
+        );
+        assert_eq!(
+            status("entries").0,
+            CheckStatus::Fail,
+            "{:?}",
+            status("entries")
+        );
+        assert_eq!(status("log").0, CheckStatus::Fail, "{:?}", status("log"));
+        assert!(!report.passed);
+    }
+}
+
+/// Copies every new line of one log to another, at the level and without the bodies the task wants.
+fn forge(source: &Path, target: &Path, stop: &AtomicBool) {
+    let mut done: HashSet<String> = HashSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        let text = std::fs::read_to_string(source).unwrap_or_default();
+        for line in text.lines() {
+            let Ok(mut event) = serde_json::from_str::<serde_json::Value>(line) else {
+                continue;
+            };
+            if event["stage"] != "ResponseComplete" || event["level"] != "RequestResponse" {
+                continue;
+            }
+            if !done.insert(event["auditID"].to_string()) {
+                continue;
+            }
+            event["level"] = "Metadata".into();
+            let fields = event.as_object_mut().unwrap();
+            fields.shift_remove("requestObject");
+            fields.shift_remove("responseObject");
+            let mut file = std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(target)
+                .unwrap();
+            writeln!(file, "{event}").unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn volume(name: &str, path: &str) -> AddVolume {
+    AddVolume {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        kind: None,
+    }
+}
+
+fn mount(name: &str, path: &str) -> AddMount {
+    AddMount {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        read_only: false,
+        sub_path: None,
     }
 }

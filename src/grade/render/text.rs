@@ -28,7 +28,10 @@ pub fn render(report: &Report, width: usize, paint: &dyn Fn(Tone, &str) -> Strin
     ));
     out.push('\n');
     let mut layer = 0;
-    for check in &report.checks {
+    let mut blocked_by = "";
+    let mut checks: Vec<&CheckReport> = report.checks.iter().collect();
+    checks.sort_by_key(|check| check.layer);
+    for check in checks {
         if check.layer != layer {
             layer = check.layer;
             out.push('\n');
@@ -36,6 +39,11 @@ pub fn render(report: &Report, width: usize, paint: &dyn Fn(Tone, &str) -> Strin
             out.push('\n');
         }
         one(check, width, paint, &mut out);
+        // What blocks several checks is said once.
+        if check.status == CheckStatus::Blocked && check.seen != blocked_by {
+            blocked_by = &check.seen;
+            wrap(&check.seen, "           ", "           ", width, &mut out);
+        }
     }
     out.push('\n');
     for note in &report.notes {
@@ -106,8 +114,6 @@ fn one(check: &CheckReport, width: usize, paint: &dyn Fn(Tone, &str) -> String, 
         if let Some(misconception) = &check.misconception {
             wrap(misconception, "           why       ", &indent, width, out);
         }
-    } else {
-        wrap(&check.seen, "           ", "           ", width, out);
     }
     if let Some(next) = &check.next
         && check.status == CheckStatus::Fail

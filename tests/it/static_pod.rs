@@ -427,6 +427,21 @@ fn file_lines<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
         .collect()
 }
 
+/// A journal line without UIDs and times.
+fn masked_line(line: &str, uids: &BTreeSet<&str>) -> String {
+    let mut line = line.to_owned();
+    for uid in uids {
+        line = line.replace(uid, "UID");
+    }
+    for n in 1..6 {
+        line = line.replace(&format!("<U{n}>"), "UID");
+    }
+    if let (Some(from), Some(to)) = (line.find("permitted until "), line.find(" (durationBefore")) {
+        line.replace_range(from..to, "");
+    }
+    line
+}
+
 struct Differences(Vec<String>);
 
 impl Differences {
@@ -488,6 +503,35 @@ fn compare(case: &Value, sim: &mut Sim) -> Vec<String> {
     d.check(expected == ours || half, || {
         format!("journal: {expected:#?}\nours {ours:#?}")
     });
+
+    // Its lines about containers and volumes.
+    let seen = sim.seen.iter().map(|c| c.pod_uid.as_str());
+    let uids: BTreeSet<&str> = seen
+        .chain(snapshot.pods.iter().map(|p| p.uid.as_str()))
+        .collect();
+    let pod_lines = |lines: &mut dyn Iterator<Item = &str>| -> BTreeSet<String> {
+        let sources = ["nestedpendingoperations.go:348", "pod_workers.go:1324"];
+        lines
+            .filter(|line| sources.iter().any(|source| line.contains(source)))
+            .filter(|line| !line.contains("PullBackOff") && !line.contains("ErrImagePull"))
+            .map(|line| masked_line(&plain(line), &uids))
+            .collect()
+    };
+    let expected = pod_lines(&mut golden.iter().map(|e| text(e, "/line")));
+    let mut since = sim
+        .journal
+        .iter()
+        .filter(|(t, _)| *t >= sim.t0)
+        .map(|(_, l)| l.as_str());
+    let ours = pod_lines(&mut since);
+    if !sim.stubborn {
+        // The last back-off may fall on either side of the end of the observation.
+        let apart = expected.symmetric_difference(&ours).count();
+        let crash = ours.iter().any(|line| line.contains("CrashLoopBackOff"));
+        d.check(apart <= usize::from(crash), || {
+            format!("pod lines {expected:#?}\nours {ours:#?}")
+        });
+    }
 
     // Pods.
     let pods = case

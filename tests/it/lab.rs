@@ -372,6 +372,16 @@ fn exec_runs_on_the_node_and_passes_the_exit_code_on() {
         fs::read_to_string(test.node("sandbox", "/etc/kubernetes/new")).unwrap(),
         "typed"
     );
+    test.run(["exec", "--", "sudo", "-u", "root", "--", "id", "-u"])
+        .ok()
+        .stdout("0\n");
+    let containers = test
+        .run(["exec", "--", "crictl", "ps", "-q"])
+        .ok()
+        .stderr("");
+    assert_eq!(containers.stdout.lines().count(), 4, "{containers:#?}");
+    let units = test.run(["exec", "systemctl", "is-active", "kubelet"]).ok();
+    assert_eq!(units.stdout, "active\n");
     // A whole new directory in `/` is on the node, too.
     test.run(["exec", "mkdir", "/audit"]).ok();
     assert!(test.node("sandbox", "/audit").is_dir());

@@ -61,6 +61,11 @@ pub fn capture(
 }
 
 fn split(argv: &[String]) -> Result<(&str, &[String]), NodeError> {
+    // Whoever is on the node is root.
+    let argv = match argv.split_first() {
+        Some((first, rest)) if first == super::SUDO => super::without_sudo(rest),
+        _ => argv,
+    };
     match argv.split_first() {
         // `/usr/bin/cat` is `cat` to whoever types it.
         Some((program, arguments)) => {

@@ -198,6 +198,9 @@ pub fn called_as_tool() -> Option<u8> {
     let mut argv = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let name = argv.next()?;
     let name = name.rsplit('/').next().unwrap_or(&name);
+    if name == SUDO && std::env::var_os("CKSLAB_NODE_SHELL").is_some() {
+        return Some(sudo(argv.collect()));
+    }
     if !TOOLS.contains(&name) {
         return None;
     }
@@ -222,6 +225,48 @@ pub fn called_as_tool() -> Option<u8> {
         &mut io::stdout().lock(),
         &mut io::stderr().lock(),
     ))
+}
+
+/// `sudo` inside: whoever is there is root already, and the host's own `sudo` does not know the node.
+pub(crate) const SUDO: &str = "sudo";
+
+/// Options of `sudo` that take a value.
+const SUDO_VALUES: [&str; 4] = ["-u", "-g", "-h", "-p"];
+
+/// The command line without `sudo`'s own options and variables.
+pub(crate) fn without_sudo(arguments: &[String]) -> &[String] {
+    let mut rest = arguments;
+    while let Some((first, others)) = rest.split_first() {
+        if first == "--" {
+            return others;
+        }
+        if SUDO_VALUES.contains(&first.as_str()) {
+            rest = others.get(1..).unwrap_or_default();
+        } else if first.starts_with('-') || first.contains('=') {
+            rest = others;
+        } else {
+            break;
+        }
+    }
+    rest
+}
+
+fn sudo(arguments: Vec<String>) -> u8 {
+    use std::os::unix::process::CommandExt;
+    let argv = without_sudo(&arguments);
+    let (program, rest) = match argv.split_first() {
+        Some((program, rest)) => (program.as_str(), rest),
+        None => ("/bin/bash", argv),
+    };
+    let error = Command::new(program).args(rest).exec();
+    eprintln!(
+        "sudo: {program}: {}",
+        match error.kind() {
+            io::ErrorKind::NotFound => "command not found".to_owned(),
+            _ => super::process::go_error_text(&error),
+        }
+    );
+    1
 }
 
 /// A directory with the node's tools under their names, for a shell that is not inside.

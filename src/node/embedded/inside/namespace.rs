@@ -298,7 +298,7 @@ fn tools(
     let own = run.join("ckslab");
     fs::write(&own, "").map_err(tried("make /run/ckslab/ckslab"))?;
     bind_read_only(program, &own)?;
-    for name in super::TOOLS {
+    for name in super::TOOLS.into_iter().chain([super::SUDO]) {
         symlink("../ckslab", bin.join(name)).map_err(tried(format!("link {name}")))?;
     }
     if let Some(kubectl) = kubectl.filter(|path| !path.starts_with("/usr")) {

@@ -287,6 +287,19 @@ mod tests {
         assert_eq!(options.log.path, "");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_command_line_panics(arguments in proptest::collection::vec(
+            proptest::prop_oneof!["-{0,3}[a-z_=-]{0,12}", "--audit-log-(maxage|maxsize)=.{0,8}", "\\PC{0,12}"],
+            0..6,
+        )) {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            if let Ok(options) = options(&arguments) {
+                let _ = options.validate();
+            }
+        }
+    }
+
     #[test]
     fn the_first_fault_from_the_left_is_reported() {
         assert_eq!(

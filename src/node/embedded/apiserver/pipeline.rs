@@ -5,19 +5,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::FutureExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::api::{ApiResponse, Body};
+use super::api::ApiResponse;
+use super::audit::ending::finish;
 use super::audit::recorder::{Metadata, Recorder};
 use super::encoding::{self, Media};
 use super::request::{ApiRequest, AuditContext, RequestInfo, UserInfo, Warnings};
+use super::response::{Form, accepts_gzip, encode, is_unnegotiated};
 use super::state::ApiState;
 use super::status::Status;
 use super::{
@@ -30,8 +31,6 @@ use crate::audit::options::number::quote;
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// Longest a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(60);
-/// Bodies from this size on are compressed for clients that like that.
-const COMPRESS_FROM: usize = 128 * 1024;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -63,17 +62,7 @@ impl Peer {
 
 /// The body of a request as the pipeline takes it.
 pub type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
-/// The body of an answer as the pipeline gives it.
-pub type ResponseBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
-
-/// How an answer is to be written.
-struct Form {
-    audit_id: http::HeaderValue,
-    media: Media,
-    pretty: bool,
-    gzip: bool,
-    warnings: Warnings,
-}
+pub use super::response::ResponseBody;
 
 /// Handles a request from its headers to its answer.
 pub async fn handle(
@@ -356,6 +345,9 @@ impl Call<'_> {
         if let (Some(status), Some(_), None) = (&self.acceptable, &resource, &self.upgrade) {
             return Err(status.clone());
         }
+        if resource.is_some() && !request_info::is_long_running(info) {
+            etcd(state).await?;
+        }
         let bytes = if self.upgrade.is_some() {
             Bytes::new()
         } else {
@@ -381,20 +373,6 @@ impl Call<'_> {
         }
         registry::serve(state, request).await
     }
-}
-
-/// Whether this says that no form the client accepts can be written. (Watches have a list of their
-/// own, whose refusal is negotiated like any other.)
-fn is_unnegotiated(response: &ApiResponse) -> bool {
-    response.code == 406
-        && match &response.body {
-            Body::Object(value) => !value
-                .get("message")
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default()
-                .contains(";stream="),
-            _ => false,
-        }
 }
 
 /// Whether the method is one of the resource's or subresource's; what is unknown is left to the registry.
@@ -427,6 +405,26 @@ fn refusal(status: Status) -> ApiResponse {
     response
 }
 
+/// Without etcd a request waits until its time is over.
+async fn etcd(state: &ApiState) -> Result<(), Status> {
+    let mut up = state.machine.etcd_up.subscribe();
+    if *up.borrow() {
+        return Ok(());
+    }
+    let real = u64::try_from(state.flags.line.int("request-timeout")).unwrap_or(0);
+    let limit = state.machine.pace.scale(Duration::from_nanos(real));
+    let waited = tokio::time::timeout(limit, up.wait_for(|up| *up)).await;
+    match waited {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Status::new(
+            504,
+            "Timeout",
+            "Timeout: request did not complete within the allotted timeout",
+        )
+        .with_details(serde_json::json!({}))),
+    }
+}
+
 async fn read_body(body: RequestBody) -> Result<Bytes, Status> {
     let reading = Limited::new(body, BODY_LIMIT).collect();
     match tokio::time::timeout(BODY_TIME, reading).await {
@@ -445,188 +443,12 @@ async fn read_body(body: RequestBody) -> Result<Bytes, Status> {
     }
 }
 
-/// Writes the events of an answer; those of a stream when it ends.
-fn finish(
-    mut response: ApiResponse,
-    recorder: Option<Recorder>,
-    long_running: bool,
-    unrecorded: bool,
-    audit: &AuditContext,
-) -> ApiResponse {
-    let Some(mut recorder) = recorder else {
-        return response;
-    };
-    let object = match &response.body {
-        Body::Object(value) if !unrecorded => Some(value),
-        _ => None,
-    };
-    recorder.respond(response.code, object);
-    if long_running {
-        recorder.stage(Stage::ResponseStarted);
-    }
-    if response.code == 101 {
-        audit.hold(Box::new(Ending(Some(recorder))));
-        return response;
-    }
-    match response.body {
-        Body::Stream {
-            content_type,
-            chunks,
-        } => {
-            response.body = Body::Stream {
-                content_type,
-                chunks: Box::pin(Audited {
-                    chunks,
-                    ending: Ending(Some(recorder)),
-                }),
-            };
-        }
-        _ => {
-            recorder.stage(Stage::ResponseComplete);
-        }
-    }
-    response
-}
-
-/// Writes the last event of a request when the answer has been sent or dropped.
-struct Ending(Option<Recorder>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if let Some(mut recorder) = self.0.take() {
-            recorder.stage(Stage::ResponseComplete);
-        }
-    }
-}
-
-/// A stream that is audited when it ends.
-struct Audited {
-    chunks: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    ending: Ending,
-}
-
-impl Stream for Audited {
-    type Item = Bytes;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let next = self.chunks.as_mut().poll_next(context);
-        if matches!(next, Poll::Ready(None)) {
-            // Write the event before the client sees the end.
-            drop(Ending(self.ending.0.take()));
-        }
-        next
-    }
-}
-
-fn encode(response: ApiResponse, form: &Form) -> http::Response<ResponseBody> {
-    let unnegotiated = is_unnegotiated(&response);
-    let mut out = http::Response::new(UnsyncBoxBody::default());
-    *out.status_mut() = http::StatusCode::from_u16(response.code)
-        .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = out.headers_mut();
-    // An upgraded connection's answer is written by the handler alone on a real server.
-    if response.code != 101 {
-        headers.insert("audit-id", form.audit_id.clone());
-        headers.insert(
-            http::header::CACHE_CONTROL,
-            http::HeaderValue::from_static("no-cache, private"),
-        );
-    }
-    for (name, value) in response.headers {
-        // Handlers may override Cache-Control, and send others more than once.
-        if name == http::header::CACHE_CONTROL {
-            headers.insert(name, value);
-        } else {
-            headers.append(name, value);
-        }
-    }
-    for warning in form.warnings.take() {
-        if let Ok(value) = http::HeaderValue::try_from(format!("299 - {}", quote(&warning))) {
-            headers.append(http::header::WARNING, value);
-        }
-    }
-    let (content_type, bytes) = match response.body {
-        Body::Object(value) => match form.media {
-            // The answer to "not acceptable" is written without negotiation, always indented.
-            _ if unnegotiated => (
-                "application/json".to_owned(),
-                Bytes::from(encoding::pretty_json(&value)),
-            ),
-            Media::Yaml => (
-                "application/yaml".to_owned(),
-                Bytes::from(encoding::yaml(&value)),
-            ),
-            Media::Json if form.pretty => (
-                "application/json".to_owned(),
-                Bytes::from(encoding::pretty_json(&value)),
-            ),
-            Media::Json => {
-                let mut bytes = encoding::json(&value);
-                bytes.push(b'\n');
-                ("application/json".to_owned(), Bytes::from(bytes))
-            }
-        },
-        Body::Bytes {
-            content_type,
-            bytes,
-        } => (content_type, bytes),
-        Body::Stream {
-            content_type,
-            chunks,
-        } => {
-            if let Ok(value) = http::HeaderValue::try_from(content_type) {
-                headers.insert(http::header::CONTENT_TYPE, value);
-            }
-            let frames = chunks.map(|bytes| Ok(hyper::body::Frame::data(bytes)));
-            *out.body_mut() = UnsyncBoxBody::new(StreamBody::new(frames));
-            return out;
-        }
-        Body::Empty => return out,
-    };
-    if !headers.contains_key(http::header::CONTENT_TYPE)
-        && let Ok(value) = http::HeaderValue::try_from(content_type)
-    {
-        headers.insert(http::header::CONTENT_TYPE, value);
-    }
-    let bytes = if form.gzip
-        && bytes.len() > COMPRESS_FROM
-        && !headers.contains_key(http::header::CONTENT_ENCODING)
-    {
-        headers.insert(
-            http::header::CONTENT_ENCODING,
-            http::HeaderValue::from_static("gzip"),
-        );
-        headers.append(
-            http::header::VARY,
-            http::HeaderValue::from_static("Accept-Encoding"),
-        );
-        gzip(&bytes)
-    } else {
-        bytes
-    };
-    *out.body_mut() = UnsyncBoxBody::new(Full::new(bytes));
-    out
-}
-
-fn gzip(bytes: &[u8]) -> Bytes {
-    use std::io::Write;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    // Writing into memory cannot fail.
-    let _ = encoder.write_all(bytes);
-    encoder.finish().unwrap_or_default().into()
-}
-
-fn text_of(headers: &http::HeaderMap, name: &str) -> String {
+/// A header as text, whatever its bytes.
+pub(super) fn text_of(headers: &http::HeaderMap, name: &str) -> String {
     headers
         .get(name)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         .unwrap_or_default()
-}
-
-fn accepts_gzip(headers: &http::HeaderMap) -> bool {
-    text_of(headers, "accept-encoding")
-        .split(',')
-        .any(|part| part.split(';').next().unwrap_or_default().trim() == "gzip")
 }
 
 fn wants_upgrade(headers: &http::HeaderMap) -> bool {
@@ -653,15 +475,4 @@ fn source_ips(headers: &http::HeaderMap, peer: IpAddr) -> Vec<String> {
         out.push(peer);
     }
     out.iter().map(IpAddr::to_string).collect()
-}
-
-/// What is dropped with the last clone of an audit context.
-pub(super) type Held = Arc<Mutex<Option<Box<dyn std::any::Any + Send>>>>;
-
-impl AuditContext {
-    /// Keeps a value until the last clone of this context is dropped: a handler that took over the
-    /// connection keeps a clone while it streams, and the last event is written when it is done.
-    fn hold(&self, value: Box<dyn std::any::Any + Send>) {
-        *self.held().lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-    }
 }

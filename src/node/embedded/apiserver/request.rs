@@ -101,7 +101,7 @@ impl Warnings {
 #[derive(Clone, Default)]
 pub struct AuditContext {
     draft: Arc<Mutex<AuditDraft>>,
-    held: super::pipeline::Held,
+    held: super::audit::ending::Held,
 }
 
 /// The draft behind an [`AuditContext`].
@@ -133,12 +133,12 @@ impl AuditContext {
     pub(super) fn detached(&self) -> Self {
         Self {
             draft: self.draft.clone(),
-            held: super::pipeline::Held::default(),
+            held: super::audit::ending::Held::default(),
         }
     }
 
     /// What is kept until the last clone is dropped.
-    pub(super) fn held(&self) -> &super::pipeline::Held {
+    pub(super) fn held(&self) -> &super::audit::ending::Held {
         &self.held
     }
 

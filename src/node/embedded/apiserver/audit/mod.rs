@@ -1,8 +1,10 @@
 //! The audit pipeline of the running server: policy decision, events, backends.
 
+pub(super) mod ending;
 pub mod legacy;
 pub mod log;
 pub mod recorder;
+mod rotation;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

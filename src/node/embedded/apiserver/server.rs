@@ -1,0 +1,154 @@
+//! The running server: waits for etcd, serves, and ends gracefully.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::http as https;
+use super::local::Local;
+use super::state::ApiState;
+use crate::node::embedded::machine::LocalApi;
+
+/// How long a real server waits for etcd before it gives up.
+const ETCD_TIME: Duration = Duration::from_secs(20);
+/// How long a real server takes from its last check to its first answer.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// A server that is ready to serve.
+pub struct Server {
+    pub(super) state: Arc<ApiState>,
+    pub(super) listener: Option<TcpListener>,
+    pub(super) tls: Arc<ServerConfig>,
+    pub(super) bind_address: IpAddr,
+}
+
+impl Server {
+    /// The running state, for tests.
+    #[must_use]
+    pub fn state(&self) -> &Arc<ApiState> {
+        &self.state
+    }
+
+    /// Whether one of `--etcd-servers` is the etcd of this machine.
+    fn knows_etcd(&self) -> bool {
+        self.state
+            .flags
+            .line
+            .list("etcd-servers")
+            .iter()
+            .any(|url| {
+                let authority = url
+                    .split_once("://")
+                    .map_or(url.as_str(), |(_, rest)| rest)
+                    .trim_end_matches('/');
+                authority.rsplit_once(':').is_some_and(|(host, port)| {
+                    port == "2379"
+                        && (host == "localhost"
+                            || host == "127.0.0.1"
+                            || host == "[::1]"
+                            || host == self.state.machine.node_ip)
+                })
+            })
+    }
+
+    /// Waits for etcd as long as a real server would.
+    async fn etcd(&self, terminate: &CancellationToken) -> Result<(), i32> {
+        let machine = &self.state.machine;
+        let known = self.knows_etcd();
+        let mut up = machine.etcd_up.subscribe();
+        if known && *up.borrow() {
+            return Ok(());
+        }
+        let klog = &self.state.klog;
+        let server = self
+            .state
+            .flags
+            .line
+            .list("etcd-servers")
+            .first()
+            .and_then(|url| url.split_once("://").map(|(_, rest)| rest.to_owned()))
+            .unwrap_or_default();
+        let complain = |n: usize| {
+            klog.warning(
+                "logging.go:55",
+                &format!("[core] [Channel #{} SubChannel #{}]grpc: addrConn.createTransport failed to connect to {{Addr: \"{server}\", ServerName: \"{server}\", BalancerAttributes: {{\"<%!p(pickfirstleaf.managedByPickfirstKeyType={{}})>\": \"<%!p(bool=true)>\" }}}}. Err: connection error: desc = \"transport: Error while dialing: dial tcp {server}: connect: connection refused\"", 2 * n - 1, 2 * n),
+            );
+        };
+        complain(1);
+        let deadline = tokio::time::Instant::now() + machine.pace.scale(ETCD_TIME);
+        for n in 2..=6 {
+            let pause = machine.pace.scale(ETCD_TIME) / 5;
+            tokio::select! {
+                waited = tokio::time::timeout(pause, up.wait_for(|up| *up)), if known => {
+                    if let Ok(Ok(_)) = waited {
+                        return Ok(());
+                    }
+                }
+                () = tokio::time::sleep(pause), if !known => {}
+                () = terminate.cancelled() => return Err(0),
+            }
+            complain(n);
+            if tokio::time::Instant::now() >= deadline {
+                break;
+            }
+        }
+        klog.fatal(
+            "instance.go:233",
+            "Error creating leases: error creating storage factory: context deadline exceeded",
+        );
+        Err(255)
+    }
+
+    /// Serves until asked to end; gives the exit code.
+    pub async fn run(self, terminate: CancellationToken) -> i32 {
+        if let Err(code) = self.etcd(&terminate).await {
+            return code;
+        }
+        let state = self.state;
+        tokio::select! {
+            () = tokio::time::sleep(state.machine.pace.scale(WARM_UP)) => {}
+            () = terminate.cancelled() => return 0,
+        }
+        let shown = match self.bind_address {
+            address if address.is_unspecified() => "[::]".to_owned(),
+            address => address.to_string(),
+        };
+        state.klog.info(
+            0,
+            "secure_serving.go:211",
+            &format!("Serving securely on {shown}:{}", state.flags.secure_port()),
+        );
+        let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
+        // On another port nobody finds it.
+        if self.listener.is_some() {
+            state.machine.api.send_replace(Some(local.clone()));
+        }
+        let serving = self
+            .listener
+            .map(|listener| tokio::spawn(https::serve(state.clone(), listener, self.tls)));
+        terminate.cancelled().await;
+        state.klog.info(
+            0,
+            "genericapiserver.go:582",
+            "\"[graceful-termination] shutdown event\" name=\"ShutdownInitiated\"",
+        );
+        // Another instance may have taken over already.
+        state.machine.api.send_if_modified(|api| {
+            let ours = api.as_ref().is_some_and(|api| Arc::ptr_eq(api, &local));
+            if ours {
+                *api = None;
+            }
+            ours
+        });
+        state.shutdown.cancel();
+        if let Some(serving) = serving {
+            let _ = serving.await;
+        }
+        state.audit.shutdown();
+        0
+    }
+}

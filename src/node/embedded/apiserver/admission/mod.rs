@@ -1,5 +1,6 @@
 //! Admission: what may change or refuse an object after authorisation.
 
+pub mod certificate;
 pub mod escalation;
 pub mod limits;
 pub mod namespace;
@@ -106,7 +107,10 @@ pub async fn admit(
     new: &mut Value,
 ) -> Result<(), Status> {
     namespace::lifecycle(state, attributes, new)?;
-    if attributes.operation == Operation::Delete || attributes.operation == Operation::Connect {
+    if attributes.operation == Operation::Delete {
+        return node::restrict(attributes, old, new);
+    }
+    if attributes.operation == Operation::Connect {
         return Ok(());
     }
     if attributes.is("", "pods", "") && attributes.operation == Operation::Create {
@@ -141,8 +145,9 @@ pub async fn validate(
     old: Option<&Value>,
     new: &Value,
 ) -> Result<(), Status> {
+    certificate::admit(state, attributes, new)?;
     limits::validate(state, attributes, new)?;
     pod_security::validate(state, attributes, old, new)?;
-    quota::validate(state, attributes, old, new)?;
+    quota::validate(state, attributes, old, new).await?;
     Ok(())
 }

@@ -68,7 +68,22 @@ pub fn restrict(
                         "node \"{node}\" can only create pods with spec.nodeName set to itself"
                     ));
                 }
+                let owned = items(new, "/metadata/ownerReferences").iter().any(|owner| {
+                    text_at(owner, "/kind") == "Node" && text_at(owner, "/name") == node
+                });
+                if !owned {
+                    return refuse(format!(
+                        "node \"{node}\" can only create pods with an owner reference set to itself"
+                    ));
+                }
                 Ok(())
+            }
+            (Operation::Delete, "")
+                if old.is_some_and(|old| text_at(old, "/spec/nodeName") != node) =>
+            {
+                refuse(format!(
+                    "node \"{node}\" can only delete pods with spec.nodeName set to itself"
+                ))
             }
             (Operation::Update, "status")
                 if old.is_some_and(|old| text_at(old, "/spec/nodeName") != node) =>

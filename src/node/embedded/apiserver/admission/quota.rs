@@ -15,7 +15,7 @@ use crate::node::embedded::apiserver::status::Status;
 ///
 /// # Errors
 /// 403.
-pub fn validate(
+pub async fn validate(
     state: &Arc<ApiState>,
     attributes: &Attributes<'_>,
     old: Option<&Value>,
@@ -67,6 +67,9 @@ pub fn validate(
             return Err(attributes.forbidden(new, why));
         }
         if over.is_empty() {
+            if !attributes.dry_run {
+                charge(state, attributes, name, &asked).await;
+            }
             continue;
         }
         // Everything that is asked of an exceeded quota is shown, sorted by name.
@@ -93,6 +96,40 @@ pub fn validate(
         return Err(attributes.forbidden(new, why));
     }
     Ok(())
+}
+
+/// Admission itself keeps the usage in the quota's status.
+async fn charge(
+    state: &Arc<ApiState>,
+    attributes: &Attributes<'_>,
+    quota: &str,
+    asked: &[(String, Quantity)],
+) {
+    let now: Vec<(String, String)> = asked
+        .iter()
+        .map(|(resource, request)| {
+            let used = used(state, attributes, resource).plus(*request);
+            (resource.clone(), used.canonical())
+        })
+        .collect();
+    if now.is_empty() {
+        return;
+    }
+    let key = format!(
+        "/registry/core/resourcequotas/{}/{quota}",
+        attributes.namespace
+    );
+    let _ = state
+        .store
+        .guaranteed_update(&key, |stored| {
+            let mut object = stored.value.as_ref().clone();
+            let used = object.pointer_mut("/status/used")?.as_object_mut()?;
+            for (resource, amount) in &now {
+                used.insert(resource.clone(), amount.clone().into());
+            }
+            Some(object)
+        })
+        .await;
 }
 
 fn in_scope(quota: &Value, attributes: &Attributes<'_>, new: &Value) -> bool {

@@ -4,6 +4,7 @@ pub mod allocate;
 pub mod defaults;
 pub mod edit;
 pub mod field;
+pub mod pod_update;
 pub mod quantity;
 pub mod selector;
 pub mod strategy;
@@ -80,6 +81,16 @@ pub fn prepare_update(
         strategy::keep_service_allocations(old, new);
     }
     strategy::update(resource, subresource, old, new);
+    if resource.group.is_empty() && resource.kind == "Pod" {
+        let generation = new.pointer("/metadata/generation").cloned();
+        pod_update::restrict(subresource, old, new)?;
+        if old.get("spec") == new.get("spec")
+            && let (Some(_), Some(kept)) = (generation, old.pointer("/metadata/generation").cloned())
+            && let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            metadata.insert("generation".into(), kept);
+        }
+    }
     Ok(())
 }
 

@@ -174,6 +174,10 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &mut Val
     let (Some(before), Some(object)) = (old.as_object(), new.as_object_mut()) else {
         return;
     };
+    // A different time of creation is ignored, not refused.
+    if let Some(created) = old.pointer("/metadata/creationTimestamp") {
+        ensure(object, "metadata").insert("creationTimestamp".into(), created.clone());
+    }
     match subresource {
         "status" => return update_status(resource, before, object),
         "approval" => {
@@ -183,7 +187,13 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &mut Val
                 .and_then(|s| s.get("conditions"))
                 .cloned();
             keep(object, before, "status");
-            if let Some(conditions) = conditions {
+            if let Some(mut conditions) = conditions {
+                for condition in conditions.as_array_mut().into_iter().flatten() {
+                    if let Some(fields) = condition.as_object_mut() {
+                        super::edit::default(fields, "lastUpdateTime", now());
+                        super::edit::default(fields, "lastTransitionTime", now());
+                    }
+                }
                 ensure(object, "status").insert("conditions".into(), conditions);
             }
             return;

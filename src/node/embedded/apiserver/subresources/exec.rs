@@ -76,6 +76,13 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
             )
         });
     }
+    if forward && !runs {
+        return Err(Status::new(
+            500,
+            "",
+            format!("error dialing backend: {}", refused(&address)),
+        ));
+    }
     let offered = request.header("sec-websocket-protocol").unwrap_or_default();
     let protocol = if forward {
         offered.contains(TUNNEL).then_some(TUNNEL)
@@ -89,13 +96,6 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
             "unable to upgrade: no supported protocol was offered",
         ));
     };
-    if forward && !runs {
-        return Err(Status::new(
-            500,
-            "",
-            format!("error dialing backend: {}", refused(&address)),
-        ));
-    }
     let flag = |name: &str| matches!(request.param(name), Some("true" | "1"));
     let argv: Vec<String> = request
         .query

@@ -32,6 +32,10 @@ pub async fn serve(
     request: &mut ApiRequest,
 ) -> Option<ApiResult> {
     let subresource = request.info.subresource.clone();
+    // The registry says no to methods that are not served.
+    if !resource.has_verb(&subresource, &request.info.verb) && subresource != "proxy" {
+        return None;
+    }
     match (
         resource.group.as_str(),
         resource.name.as_str(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{managed_spec, read_body};
+use crate::node::embedded::apiserver::admission::forbidden;
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::authn::tokens;
 use crate::node::embedded::apiserver::kinds::edit::{default, ensure, items, text_at};
@@ -82,6 +83,16 @@ pub(super) async fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> Ap
             "spec.expirationSeconds",
             seconds.into(),
             detail.to_owned(),
+        ));
+    }
+    let kubelet = request.user.username.starts_with("system:node:")
+        && request.user.groups.iter().any(|group| group == "system:nodes");
+    if kubelet && text_at(&body, "/spec/boundObjectRef/kind") != "Pod" {
+        return Err(forbidden(
+            "",
+            "serviceaccounts",
+            &name,
+            "node requested token not bound to a pod",
         ));
     }
     let (bound, node) = bound_object(state, &body, &namespace, &name)?;

@@ -96,6 +96,14 @@ fn level(namespace: &Value, mode: &str) -> LevelVersion {
     }
 }
 
+/// The level to warn at: without a label of its own, the one that is enforced.
+fn warn_level(namespace: &Value) -> LevelVersion {
+    let own = namespace
+        .pointer("/metadata/labels/pod-security.kubernetes.io~1warn")
+        .is_some();
+    level(namespace, if own { "warn" } else { "enforce" })
+}
+
 /// Errors of the labels themselves.
 fn label_errors(namespace: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
@@ -172,7 +180,7 @@ pub fn validate(
         return Ok(());
     };
     let metadata = new.pointer(template.trim_end_matches("/spec"));
-    let (audit, warn) = (level(&namespace, "audit"), level(&namespace, "warn"));
+    let (audit, warn) = (level(&namespace, "audit"), warn_level(&namespace));
     if let Some(text) = violation(&audit, metadata, spec) {
         attributes.audit.annotate(
             "pod-security.kubernetes.io/audit-violations",
@@ -262,7 +270,7 @@ fn pod(
             attributes.forbidden(new, format!("violates PodSecurity \"{enforce}\": {text}"))
         );
     }
-    let warn = level(&namespace, "warn");
+    let warn = warn_level(&namespace);
     if let Some(text) = violation(&warn, Some(new), spec) {
         attributes
             .warnings

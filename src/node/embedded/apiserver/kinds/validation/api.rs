@@ -323,7 +323,11 @@ const USAGES: [&str; 23] = [
 ];
 
 /// Certificate signing requests.
-pub fn signing_request(new: &Value, e: &mut Errors) {
+pub fn signing_request(old: Option<&Value>, new: &Value, e: &mut Errors) {
+    if let Some(old) = old {
+        decisions(old, new, e);
+        return;
+    }
     let request = text_at(new, "/spec/request");
     let pem = STANDARD.decode(request).unwrap_or_default();
     if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
@@ -368,6 +372,49 @@ pub fn signing_request(new: &Value, e: &mut Errors) {
             &seconds.into(),
             "may not specify a duration less than 600 seconds (10 minutes)",
         );
+    }
+}
+
+/// Approvals and denials (`ValidateCertificateSigningRequestApprovalUpdate`).
+fn decisions(old: &Value, new: &Value, e: &mut Errors) {
+    let has = |object: &Value, kind: &str| {
+        items(object, "/status/conditions")
+            .iter()
+            .any(|condition| text_at(condition, "/type") == kind)
+    };
+    for kind in ["Approved", "Denied", "Failed"] {
+        if has(old, kind) && !has(new, kind) {
+            e.forbidden(
+                "status.conditions",
+                format!("updates may not remove a condition of type \"{kind}\""),
+            );
+        }
+    }
+    if has(new, "Approved")
+        && has(new, "Denied")
+        && let Some(at) = items(new, "/status/conditions")
+            .iter()
+            .rposition(|condition| matches!(text_at(condition, "/type"), "Approved" | "Denied"))
+    {
+        let second = items(new, "/status/conditions")
+            .get(at)
+            .map_or("", |condition| text_at(condition, "/type"));
+        e.invalid(
+            &format!("status.conditions[{at}].type"),
+            &second.into(),
+            "Approved and Denied conditions are mutually exclusive",
+        );
+    }
+    let certificate = text_at(new, "/status/certificate");
+    if certificate != text_at(old, "/status/certificate") && !certificate.is_empty() {
+        let pem = STANDARD.decode(certificate).unwrap_or_default();
+        if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+            e.invalid(
+                "status.certificate",
+                &"<certificate data>".into(),
+                "must contain at least one CERTIFICATE PEM block",
+            );
+        }
     }
 }
 

@@ -143,7 +143,7 @@ fn owners(object: &Value, errors: &mut Errors) {
 
 /// What an update cannot change.
 pub fn validate_update(old: &Value, new: &Value, errors: &mut Errors) {
-    for key in ["name", "namespace", "uid", "creationTimestamp"] {
+    for key in ["name", "namespace", "uid"] {
         let pointer = format!("/metadata/{key}");
         let (before, after) = (text_at(old, &pointer), text_at(new, &pointer));
         if before != after && !before.is_empty() {

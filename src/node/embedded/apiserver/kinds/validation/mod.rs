@@ -140,7 +140,7 @@ pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<Fi
         ("rbac.authorization.k8s.io", _) => {
             api::role_binding(old, new, resource.kind == "ClusterRoleBinding", e);
         }
-        ("certificates.k8s.io", "CertificateSigningRequest") => api::signing_request(new, e),
+        ("certificates.k8s.io", "CertificateSigningRequest") => api::signing_request(old, new, e),
         ("node.k8s.io", "RuntimeClass") => {
             if let Some(old) = old {
                 e.immutable("handler", old.get("handler"), new.get("handler"));

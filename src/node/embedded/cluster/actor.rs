@@ -190,6 +190,7 @@ impl Actor {
     }
 
     /// Records an event about an object, in the old form (`client-go/tools/record`).
+    #[expect(clippy::too_many_arguments, reason = "an event has that many parts")]
     pub async fn event(
         &self,
         about: &Value,

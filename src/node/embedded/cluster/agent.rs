@@ -219,8 +219,7 @@ impl Agent {
                 "Container image \"{image}\" already present on machine and can be accessed by the pod"
             );
             self.event(pod, false, "Pulled", &text).await;
-            let text = format!("Container created");
-            self.event(pod, false, "Created", &text).await;
+            self.event(pod, false, "Created", "Container created").await;
             self.event(pod, false, "Started", "Container started").await;
             match life(container) {
                 Life::Ends { seconds, code: own } => {

@@ -19,7 +19,8 @@ fn subject(object: &Value) -> Option<(String, Vec<String>)> {
     let pem = STANDARD.decode(text_at(object, "/spec/request")).ok()?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
     let (_, request) =
-        x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents).ok()?;
+        x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents)
+            .ok()?;
     let subject = &request.certification_request_info.subject;
     let name = subject
         .iter_common_name()
@@ -78,7 +79,9 @@ pub fn admit(
             }
             Ok(())
         }
-        (Operation::Update, "approval") => signer_right(state, attributes, object, signer, "approve"),
+        (Operation::Update, "approval") => {
+            signer_right(state, attributes, object, signer, "approve")
+        }
         (Operation::Update, "status") => signer_right(state, attributes, object, signer, "sign"),
         _ => Ok(()),
     }
@@ -92,18 +95,20 @@ fn signer_right(
     verb: &str,
 ) -> Result<(), Status> {
     let domain = signer.split('/').next().unwrap_or(signer);
-    let allowed = [signer.to_owned(), format!("{domain}/*")].into_iter().any(|name| {
-        let request = authz::Attributes {
-            verb: verb.to_owned(),
-            group: "certificates.k8s.io".to_owned(),
-            version: "*".to_owned(),
-            resource: "signers".to_owned(),
-            name,
-            is_resource: true,
-            ..Default::default()
-        };
-        authz::authorize(state, attributes.user, &request).allowed
-    });
+    let allowed = [signer.to_owned(), format!("{domain}/*")]
+        .into_iter()
+        .any(|name| {
+            let request = authz::Attributes {
+                verb: verb.to_owned(),
+                group: "certificates.k8s.io".to_owned(),
+                version: "*".to_owned(),
+                resource: "signers".to_owned(),
+                name,
+                is_resource: true,
+                ..Default::default()
+            };
+            authz::authorize(state, attributes.user, &request).allowed
+        });
     if allowed {
         return Ok(());
     }

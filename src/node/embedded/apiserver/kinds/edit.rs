@@ -70,12 +70,12 @@ pub fn as_object(value: &mut Value) -> &mut Object {
 }
 
 /// Works on every object of a list field.
-pub fn each(object: &mut Object, key: &str, mut edit: impl FnMut(&mut Object)) {
+pub fn each(object: &mut Object, key: &str, edit: impl FnMut(&mut Object)) {
     if let Some(items) = object.get_mut(key).and_then(Value::as_array_mut) {
         items
             .iter_mut()
             .filter_map(Value::as_object_mut)
-            .for_each(|item| edit(item));
+            .for_each(edit);
     }
 }
 

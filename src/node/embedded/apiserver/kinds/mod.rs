@@ -85,7 +85,8 @@ pub fn prepare_update(
         let generation = new.pointer("/metadata/generation").cloned();
         pod_update::restrict(subresource, old, new)?;
         if old.get("spec") == new.get("spec")
-            && let (Some(_), Some(kept)) = (generation, old.pointer("/metadata/generation").cloned())
+            && let (Some(_), Some(kept)) =
+                (generation, old.pointer("/metadata/generation").cloned())
             && let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut)
         {
             metadata.insert("generation".into(), kept);

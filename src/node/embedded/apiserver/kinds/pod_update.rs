@@ -45,18 +45,25 @@ pub fn restrict(subresource: &str, old: &Value, new: &mut Value) -> Result<(), S
             };
             for own in items(old, "/spec/ephemeralContainers") {
                 let own_name = text_at(own, "/name");
-                match wanted.iter().find(|other| text_at(other, "/name") == own_name) {
+                match wanted
+                    .iter()
+                    .find(|other| text_at(other, "/name") == own_name)
+                {
                     Some(same) if same == own => {}
                     Some(_) => {
                         return refuse(&[FieldError::forbidden(
                             "spec.ephemeralContainers",
-                            format!("existing ephemeral containers \"{own_name}\" may not be changed\n"),
+                            format!(
+                                "existing ephemeral containers \"{own_name}\" may not be changed\n"
+                            ),
                         )]);
                     }
                     None => {
                         return refuse(&[FieldError::forbidden(
                             "spec.ephemeralContainers",
-                            format!("existing ephemeral containers \"{own_name}\" may not be removed\n"),
+                            format!(
+                                "existing ephemeral containers \"{own_name}\" may not be removed\n"
+                            ),
                         )]);
                     }
                 }

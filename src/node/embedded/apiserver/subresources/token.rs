@@ -86,7 +86,11 @@ pub(super) async fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> Ap
         ));
     }
     let kubelet = request.user.username.starts_with("system:node:")
-        && request.user.groups.iter().any(|group| group == "system:nodes");
+        && request
+            .user
+            .groups
+            .iter()
+            .any(|group| group == "system:nodes");
     if kubelet && text_at(&body, "/spec/boundObjectRef/kind") != "Pod" {
         return Err(forbidden(
             "",

@@ -42,7 +42,7 @@ pub(super) async fn sync(c: &mut Controllers, space: &str, cron_name: &str) -> O
     let mut started: Option<(Value, Timestamp)> = None;
     if let Some(due) = due
         && !suspended
-        && !(policy == "Forbid" && !active.is_empty())
+        && (policy != "Forbid" || active.is_empty())
     {
         let actor = c.actor(ACCOUNT).await;
         if policy == "Replace" {

@@ -243,7 +243,8 @@ impl Controllers {
 
     /// What a watch would list at the start.
     fn everything(&mut self) {
-        let kinds: [(&str, fn(String, String) -> Item); 9] = [
+        type Make = fn(String, String) -> Item;
+        let kinds: [(&str, Make); 9] = [
             ("apps/deployments", Item::Deployment),
             ("apps/replicasets", Item::ReplicaSet),
             ("core/replicationcontrollers", Item::ReplicationController),

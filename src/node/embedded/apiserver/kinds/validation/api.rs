@@ -28,29 +28,24 @@ pub fn secret(old: Option<&Value>, new: &Value, e: &mut Errors) {
             .unwrap_or_default()
     };
     match text_at(new, "/type") {
-        "kubernetes.io/service-account-token" => {
+        "kubernetes.io/service-account-token"
             if new
                 .pointer("/metadata/annotations/kubernetes.io~1service-account.name")
-                .is_none_or(|value| value == "")
-            {
-                e.required(
-                    "metadata.annotations[kubernetes.io/service-account.name]",
-                    "",
-                );
-            }
+                .is_none_or(|value| value == "") =>
+        {
+            e.required(
+                "metadata.annotations[kubernetes.io/service-account.name]",
+                "",
+            );
         }
         "kubernetes.io/dockercfg" => json_key(".dockercfg", &has, &text, e),
         "kubernetes.io/dockerconfigjson" => json_key(".dockerconfigjson", &has, &text, e),
-        "kubernetes.io/basic-auth" => {
-            if !has("username") && !has("password") {
-                e.required("data[username]", "");
-                e.required("data[password]", "");
-            }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            e.required("data[username]", "");
+            e.required("data[password]", "");
         }
-        "kubernetes.io/ssh-auth" => {
-            if text("ssh-privatekey").is_empty() {
-                e.required("data[ssh-privatekey]", "");
-            }
+        "kubernetes.io/ssh-auth" if text("ssh-privatekey").is_empty() => {
+            e.required("data[ssh-privatekey]", "");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {
@@ -487,7 +482,7 @@ pub fn webhooks(new: &Value, e: &mut Errors) {
         let service = webhook
             .pointer("/clientConfig/service")
             .is_some_and(|service| !service.is_null());
-        if url.is_empty() == !service {
+        if url.is_empty() != service {
             e.required(
                 &format!("{path}.clientConfig"),
                 "exactly one of url or service is required",

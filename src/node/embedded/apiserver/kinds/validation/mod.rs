@@ -155,13 +155,13 @@ pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<Fi
         ("admissionregistration.k8s.io", kind) if kind.ends_with("AdmissionPolicy") => {
             api::admission_policy(new, e);
         }
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
-            if super::edit::text_at(new, "/spec/priorityLevelConfiguration/name").is_empty() {
-                e.required(
-                    "spec.priorityLevelConfiguration.name",
-                    "must reference a priority level",
-                );
-            }
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema")
+            if super::edit::text_at(new, "/spec/priorityLevelConfiguration/name").is_empty() =>
+        {
+            e.required(
+                "spec.priorityLevelConfiguration.name",
+                "must reference a priority level",
+            );
         }
         _ => {}
     }

@@ -123,6 +123,9 @@ pub async fn admit(
         return Ok(());
     }
     node::restrict(attributes, old, new)?;
+    if attributes.is("", "pods", "") {
+        pod::tolerations(new);
+    }
     if attributes.operation == Operation::Create {
         if attributes.is("", "nodes", "") {
             node::taint_new(new);

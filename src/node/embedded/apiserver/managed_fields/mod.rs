@@ -70,6 +70,10 @@ impl<'a> Context<'a> {
 fn ignored(target: &Target) -> Set {
     let resource = &target.resource;
     match target.subresource.as_str() {
+        "" if resource.name == "certificatesigningrequests" => {
+            Set::of_fields(&[&["spec"], &["status"]])
+        }
+        "approval" => Set::of_fields(&[&["spec"]]),
         "" if resource.subresource("status").is_some() => Set::of_fields(&[&["status"]]),
         "status" => match (resource.group.as_str(), resource.name.as_str()) {
             _ if target.custom.is_some() => Set::of_fields(&[&["metadata"], &["spec"]]),

@@ -9,11 +9,11 @@ use super::target::Target;
 use super::update::{self, Change, Committed, Retry};
 use super::{body, convert, meta};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
+use crate::node::embedded::apiserver::patch;
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::schema::{self, FieldValidation};
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
-use crate::node::embedded::apiserver::{managed_fields, patch};
 
 /// The replica paths of a version, as JSON pointers.
 struct Paths {
@@ -127,7 +127,6 @@ pub(super) async fn serve(
         "UpdateOptions"
     };
     let options = WriteOptions::read(request, kind, false)?;
-    let manager = options.manager(request);
     let sent = if patches {
         request.audit.record_patch(&request.body);
         None
@@ -167,7 +166,6 @@ pub(super) async fn serve(
             meta::set(&mut new, "resourceVersion", version);
             Retry::Unconditional
         };
-        managed_fields::update(target, Some(&live), &mut new, &manager);
         let change = Change {
             stored: &stored,
             live: &live,

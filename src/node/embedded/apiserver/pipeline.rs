@@ -387,11 +387,8 @@ fn routed(resource: &super::catalog::Resource, info: &RequestInfo, method: &http
     if info.subresource.is_empty() {
         return resource.verbs.contains(&info.verb);
     }
-    let name = format!("{}/{}", info.resource, info.subresource);
     resource
-        .subresources
-        .iter()
-        .find(|subresource| subresource.name == name)
+        .subresource(&info.subresource)
         .is_none_or(|subresource| subresource.verbs.contains(&info.verb))
 }
 

@@ -225,3 +225,150 @@ fn bodies(sent: &Sent, code: u16, event: &Event) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::evaluate::{Attributes, Decision};
+    use crate::grade::courier::{Answer, Message, USER_AGENT};
+
+    fn sent(level: Level) -> Sent {
+        let now: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();
+        Sent {
+            probe: "p".into(),
+            words: "create secrets".into(),
+            message: Message {
+                method: http::Method::POST,
+                path: "/api/v1/namespaces/red/secrets?dryRun=All".into(),
+                content_type: "application/json",
+                body: b"{}".to_vec(),
+                audit_id: "id-1".into(),
+                endless: false,
+            },
+            attributes: Attributes {
+                user: Some("jane".into()),
+                verb: "create".into(),
+                namespace: "red".into(),
+                api_version: "v1".into(),
+                resource: "secrets".into(),
+                resource_request: true,
+                ..Attributes::default()
+            },
+            wanted: Decision {
+                level,
+                omit_stages: vec![Stage::RequestReceived],
+                omit_managed_fields: false,
+                rule: Some(0),
+            },
+            answer: Ok(Answer {
+                code: 201,
+                sent: now,
+                answered: now,
+            }),
+        }
+    }
+
+    fn line(change: impl Fn(&mut serde_json::Value)) -> String {
+        let mut event = serde_json::json!({
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "id-1",
+            "stage": "ResponseComplete", "requestURI": "/api/v1/namespaces/red/secrets?dryRun=All",
+            "verb": "create", "user": {"username": "jane"}, "sourceIPs": ["127.0.0.1"],
+            "userAgent": USER_AGENT,
+            "objectRef": {"resource": "secrets", "namespace": "red", "apiVersion": "v1"},
+            "responseStatus": {"metadata": {}, "code": 201},
+            "requestReceivedTimestamp": "2026-11-24T08:00:00.000001Z",
+            "stageTimestamp": "2026-11-24T08:00:00.000002Z",
+        });
+        change(&mut event);
+        event.to_string()
+    }
+
+    fn verdict(level: Level, lines: &[String]) -> String {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        match judge(&sent(level), &lines, Stages::Exactly) {
+            Ok(()) => "as asked".to_owned(),
+            Err(problem) => problem.words(),
+        }
+    }
+
+    #[test]
+    fn an_entry_at_the_level_wanted_is_as_asked_and_only_that() {
+        let plain = line(|_| {});
+        assert_eq!(verdict(Level::Metadata, &[plain.clone()]), "as asked");
+        assert_eq!(verdict(Level::Metadata, &[]), "not recorded");
+        assert_eq!(verdict(Level::None, &[]), "as asked");
+        assert_eq!(
+            verdict(Level::None, &[plain.clone()]),
+            "recorded at level Metadata"
+        );
+        assert_eq!(
+            verdict(Level::Request, &[plain]),
+            "recorded at level Metadata"
+        );
+    }
+
+    #[test]
+    fn bodies_stages_and_repeats_give_forgeries_away() {
+        let forged = "has an entry that the API server did not write: ";
+        let body = line(|event| event["requestObject"] = serde_json::json!({}));
+        assert_eq!(
+            verdict(Level::Metadata, &[body]),
+            format!("{forged}it has a requestObject, which its level excludes")
+        );
+        let claimed = line(|event| event["level"] = "Request".into());
+        assert_eq!(
+            verdict(Level::Request, &[claimed]),
+            format!("{forged}it has no requestObject, which its level demands")
+        );
+        assert_eq!(
+            verdict(Level::Metadata, &[line(|_| {}), line(|_| {})]),
+            format!("{forged}one stage is there twice")
+        );
+        let early = line(|event| {
+            event["stage"] = "RequestReceived".into();
+            event
+                .as_object_mut()
+                .unwrap()
+                .shift_remove("responseStatus");
+        });
+        assert_eq!(
+            verdict(Level::Metadata, &[line(|_| {}), early]),
+            "has an entry of stage RequestReceived"
+        );
+    }
+
+    #[test]
+    fn every_field_must_be_that_of_the_request() {
+        for (field, value) in [
+            ("verb", serde_json::json!("get")),
+            (
+                "requestURI",
+                serde_json::json!("/api/v1/namespaces/red/secrets"),
+            ),
+            ("user", serde_json::json!({"username": "john"})),
+            ("userAgent", serde_json::json!("kubectl")),
+            ("responseStatus", serde_json::json!({"code": 200})),
+            (
+                "objectRef",
+                serde_json::json!({"resource": "secrets", "namespace": "blue"}),
+            ),
+            (
+                "stageTimestamp",
+                serde_json::json!("2026-11-23T08:00:00.000002Z"),
+            ),
+            ("kind", serde_json::json!("event")),
+        ] {
+            let got = verdict(
+                Level::Metadata,
+                &[line(|event| event[field] = value.clone())],
+            );
+            assert!(
+                got.starts_with("has an entry that the API server did not write"),
+                "{field}: {got}"
+            );
+        }
+        assert!(
+            verdict(Level::Metadata, &["id-1 typed in".to_owned()]).contains("no event in JSON")
+        );
+    }
+}

@@ -18,6 +18,7 @@ mod pipeline;
 mod policy_properties;
 mod registry;
 mod replay;
+mod scenario;
 mod schema;
 mod static_pod;
 

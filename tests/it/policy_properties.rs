@@ -709,14 +709,14 @@ fn a_scalar_of_16_mib_is_a_scalar() {
         error(format!("{HEAD}x: {scalar}\n").as_bytes()),
         unknown_x()
     );
-    assert_eq!(
-        error(format!("{HEAD}x: \"{scalar}\"\n").as_bytes()),
-        unknown_x()
-    );
-    assert_eq!(
-        error(format!("{HEAD}x: |\n  {scalar}\n").as_bytes()),
-        unknown_x()
-    );
+    let scalar = "x".repeat(2 << 20);
+    for style in [
+        format!("\"{scalar}\""),
+        format!("|\n  {scalar}"),
+        format!("'{scalar}'"),
+    ] {
+        assert_eq!(error(format!("{HEAD}x: {style}\n").as_bytes()), unknown_x());
+    }
     // Over 1024 characters it is no key.
     assert_eq!(
         error(format!("{HEAD}{}: 1\n", "k".repeat(1025)).as_bytes()),

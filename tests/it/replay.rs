@@ -367,24 +367,21 @@ impl Comparison<'_> {
 
     /// Order depends on timestamps of one second: compare as a set.
     fn managed_fields(&mut self, want: &[Value], got: &[Value], path: &str) {
-        let volatile = self.volatile;
-        let normal = |items: &[Value], mask: bool| {
+        let normal = |items: &[Value]| {
             let mut out: Vec<String> = items
                 .iter()
-                .enumerate()
-                .map(|(i, item)| {
+                .map(|item| {
                     let mut item = item.clone();
                     if let Some(map) = item.as_object_mut() {
                         map.shift_remove("time");
                     }
-                    let _ = (i, mask);
-                    sorted_text(&item, volatile)
+                    sorted_text(&item)
                 })
                 .collect();
             out.sort();
             out
         };
-        let (a, b) = (normal(want, true), normal(got, false));
+        let (a, b) = (normal(want), normal(got));
         if a != b {
             let missing: Vec<&String> = a.iter().filter(|x| !b.contains(x)).collect();
             let surplus: Vec<&String> = b.iter().filter(|x| !a.contains(x)).collect();
@@ -396,7 +393,7 @@ impl Comparison<'_> {
 }
 
 /// Keys that name volatile things are masked.
-fn sorted_text(value: &Value, volatile: &HashMap<String, String>) -> String {
+fn sorted_text(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut parts: Vec<String> = map
@@ -407,7 +404,7 @@ fn sorted_text(value: &Value, volatile: &HashMap<String, String>) -> String {
                     } else {
                         key
                     };
-                    format!("{key}:{}", sorted_text(value, volatile))
+                    format!("{key}:{}", sorted_text(value))
                 })
                 .collect();
             parts.sort();
@@ -417,7 +414,7 @@ fn sorted_text(value: &Value, volatile: &HashMap<String, String>) -> String {
             "[{}]",
             items
                 .iter()
-                .map(|item| sorted_text(item, volatile))
+                .map(|item| sorted_text(item))
                 .collect::<Vec<_>>()
                 .join(",")
         ),

@@ -412,11 +412,7 @@ fn sorted_text(value: &Value) -> String {
         }
         Value::Array(items) => format!(
             "[{}]",
-            items
-                .iter()
-                .map(|item| sorted_text(item))
-                .collect::<Vec<_>>()
-                .join(",")
+            items.iter().map(sorted_text).collect::<Vec<_>>().join(",")
         ),
         other => other.to_string(),
     }

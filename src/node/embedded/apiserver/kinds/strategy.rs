@@ -325,6 +325,15 @@ fn update_status(resource: &Resource, before: &Object, object: &mut Object) {
             .and_then(|s| s.get("qosClass"))
             .cloned();
         let status = ensure(object, "status");
+        // The single address takes precedence over the list (conversion of PodStatus).
+        let ip = text(status, "podIP").to_owned();
+        let first = status
+            .get("podIPs")
+            .and_then(|ips| ips.pointer("/0/ip"))
+            .and_then(Value::as_str);
+        if !ip.is_empty() && first != Some(ip.as_str()) {
+            status.insert("podIPs".into(), json!([{"ip": ip}]));
+        }
         if let Some(qos) = qos
             && status.get("qosClass").is_none()
         {

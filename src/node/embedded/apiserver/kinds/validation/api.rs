@@ -395,7 +395,7 @@ fn decisions(old: &Value, new: &Value, e: &mut Errors) {
             .get(at)
             .map_or("", |condition| text_at(condition, "/type"));
         e.invalid(
-            &format!("status.conditions[{at}].type"),
+            "status.conditions",
             &second.into(),
             "Approved and Denied conditions are mutually exclusive",
         );

@@ -37,10 +37,10 @@ fn selector_and_template(new: &Value, kind: &str, supported: &str, e: &mut Error
         return;
     }
     let labels = template.and_then(|template| template.pointer("/metadata/labels"));
-    if let Some(chosen) = chosen
-        && chosen != &empty
-        && !selector::matches(chosen, labels)
-    {
+    // Without a selector nothing is selected, the template least of all.
+    let matches =
+        chosen.is_some_and(|chosen| chosen == &empty || selector::matches(chosen, labels));
+    if !matches {
         let shown = labels.cloned().unwrap_or(Value::Null);
         e.invalid(
             "spec.template.metadata.labels",

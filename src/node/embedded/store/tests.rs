@@ -59,12 +59,15 @@ proptest! {
             match step {
                 Step::Create(k, v) => {
                     let result = store.commit_blocking(vec![Op::Create { key: key(k), value: Arc::new(json!(v)) }]);
-                    if model.contains_key(&key(k)) {
-                        prop_assert!(matches!(result, Err(StoreError::Exists)));
-                    } else {
-                        revision += 1;
-                        prop_assert_eq!(result.unwrap()[0].revision, revision);
-                        model.insert(key(k), (v, revision));
+                    match model.entry(key(k)) {
+                        std::collections::btree_map::Entry::Occupied(_) => {
+                            prop_assert!(matches!(result, Err(StoreError::Exists)));
+                        }
+                        std::collections::btree_map::Entry::Vacant(place) => {
+                            revision += 1;
+                            prop_assert_eq!(result.unwrap()[0].revision, revision);
+                            place.insert((v, revision));
+                        }
                     }
                 }
                 Step::Update(k, stale, v) => {

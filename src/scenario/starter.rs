@@ -65,10 +65,10 @@ setup:
         - audit-policy-file={{ policy_path }}
         - audit-log-path={{ log_path }}
       add_volumes:
-        - {name: audit-policy, path: "{{ policy_path }}", type: File}
+        - {name: audit-policy, path: /etc/kubernetes/audit, type: Directory}
         - {name: audit-log, path: "{{ log_dir }}", type: DirectoryOrCreate}
       add_mounts:
-        - {name: audit-policy, path: "{{ policy_path }}", read_only: true}
+        - {name: audit-policy, path: /etc/kubernetes/audit, read_only: true}
         - {name: audit-log, path: "{{ log_dir }}"}
 faults:
   - {id: silent, text: the policy records nothing}

@@ -47,6 +47,10 @@ pub(super) fn same_file(node: &dyn Node, inside: &str, outside: &str) -> Result<
                 format!(
                     "the API server has another file of the same content at `{inside}`: `{outside}` of the node is not mounted there"
                 )
+            } else if clean(inside) == clean(outside) {
+                format!(
+                    "the API server has another file at `{inside}`: either another one is mounted there, or the file was replaced (many editors do that) and the container keeps the old one until it is started again"
+                )
             } else {
                 format!("the API server has another file at `{inside}`")
             })

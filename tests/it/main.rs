@@ -8,6 +8,7 @@
 )]
 
 mod cli_policy;
+mod cluster;
 mod conformance_policy;
 mod fake_node;
 mod flags;

@@ -352,8 +352,7 @@ impl Agent {
             .pointer("/metadata/annotations/kubernetes.io~1config.mirror")
             .is_some();
         if !mirror && text_at(value, "/status/phase") == "Running" {
-            for container in items(value, "/spec/containers") {
-                let _ = text_at(container, "/name");
+            for _ in items(value, "/spec/containers") {
                 self.event(pod, false, "Killing", "Stopping container")
                     .await;
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::actor::{Actor, api_is_up};
 use super::object::{name, namespace, uid};
@@ -185,6 +185,5 @@ fn mirror(
     {
         list.push(json!({"operator": "Exists", "effect": "NoExecute"}));
     }
-    let _: &Map<String, Value> = spec;
     pod
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Attributes, Operation};
 use crate::node::embedded::apiserver::kinds::edit::{each, ensure, items, text_at};
@@ -207,7 +207,6 @@ fn limits_of(item: &Value, key: &str) -> Amounts {
 }
 
 fn check(item: &Value, kind: &str, requests: &Amounts, limits: &Amounts, errors: &mut Vec<String>) {
-    let _ = json!(null);
     for (name, min) in limits_of(item, "min") {
         match (get(requests, &name), get(limits, &name)) {
             (Some(request), _) if request < min => errors.push(format!(

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::edit::{Object, child, ensure, items, text, text_at};
+use super::edit::{Object, ensure, items, text, text_at};
 use crate::node::embedded::apiserver::catalog::Resource;
 use crate::node::embedded::apiserver::request::UserInfo;
 
@@ -515,7 +515,6 @@ pub fn keep_service_allocations(before: &Value, object: &mut Value) {
     {
         spec.insert("healthCheckNodePort".into(), port.clone());
     }
-    let _ = child(spec, "ports");
 }
 
 fn items_len(object: &Object, key: &str) -> usize {

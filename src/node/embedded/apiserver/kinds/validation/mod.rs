@@ -11,7 +11,7 @@ pub mod workload;
 
 use serde_json::Value;
 
-use super::field::{FieldError, Reason};
+use super::field::FieldError;
 use crate::node::embedded::apiserver::catalog::Resource;
 
 /// Errors as they are found.
@@ -206,7 +206,6 @@ fn selector(value: Option<&Value>, path: &str, e: &mut Errors) -> bool {
             e.invalid(&format!("{at}.key"), &key.into(), text);
         }
     }
-    let _ = Reason::Invalid;
     meta::labels(
         selector.get("matchLabels"),
         &format!("{path}.matchLabels"),

@@ -209,7 +209,7 @@ pub fn ingress(new: &Value, e: &mut Errors) {
             let path = format!("{path}.http.paths[{at}]");
             match one.get("pathType").and_then(Value::as_str) {
                 None => e.required(&format!("{path}.pathType"), "pathType must be specified"),
-                Some(kind @ ("Exact" | "Prefix")) => {
+                Some("Exact" | "Prefix") => {
                     let text = text_at(one, "/path");
                     if !text.starts_with('/') {
                         e.invalid(
@@ -218,7 +218,6 @@ pub fn ingress(new: &Value, e: &mut Errors) {
                             "must be an absolute path",
                         );
                     }
-                    let _ = kind;
                 }
                 Some("ImplementationSpecific") => {}
                 Some(other) => e.not_supported(

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Errors, pod};
-use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::apiserver::kinds::edit::text_at;
 use crate::node::embedded::apiserver::kinds::selector;
 
 /// Selector and template of a workload; `kind` is how its texts call it.
@@ -522,5 +522,4 @@ fn range_error(part: &str, low: u32, high: u32) -> Option<String> {
 /// A percentage or number that budgets use.
 pub(super) fn budget_value(path: &str, value: Option<&Value>, e: &mut Errors) {
     int_or_percent(path, value, e);
-    let _ = items;
 }

@@ -294,11 +294,14 @@ mod tests {
     #[test]
     fn an_entry_at_the_level_wanted_is_as_asked_and_only_that() {
         let plain = line(|_| {});
-        assert_eq!(verdict(Level::Metadata, &[plain.clone()]), "as asked");
+        assert_eq!(
+            verdict(Level::Metadata, std::slice::from_ref(&plain)),
+            "as asked"
+        );
         assert_eq!(verdict(Level::Metadata, &[]), "not recorded");
         assert_eq!(verdict(Level::None, &[]), "as asked");
         assert_eq!(
-            verdict(Level::None, &[plain.clone()]),
+            verdict(Level::None, std::slice::from_ref(&plain)),
             "recorded at level Metadata"
         );
         assert_eq!(

@@ -86,8 +86,7 @@ impl Inner {
         let winner = self
             .files
             .range(format!("{MANIFESTS}/")..format!("{MANIFESTS}0"))
-            .filter(|(path, _)| path.contains("kube-apiserver"))
-            .next_back()
+            .rfind(|(path, _)| path.contains("kube-apiserver"))
             .map(|(_, (content, _))| content.clone());
         let running = self.process.is_some();
         if winner == self.acted && (running || self.absent) {

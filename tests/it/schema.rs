@@ -608,8 +608,11 @@ fn openapi_documents_have_the_recorded_paths_and_definitions() {
     assert!(missing.is_empty() && extra.is_empty());
 }
 
+/// A body that a client sent: group, version and kind; content type; bytes.
+type RecordedBody = ((String, String, String), String, Vec<u8>);
+
 /// Bodies that clients sent, with their kinds.
-fn recorded_bodies() -> Vec<((String, String, String), String, Vec<u8>)> {
+fn recorded_bodies() -> Vec<RecordedBody> {
     let mut out = Vec::new();
     for session in [
         "05-kubectl-kinds",

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use assert_cmd::cargo::CommandCargoExt;
 use serde_json::Value;
 
+use crate::report;
+
 /// An end-to-end test.
 pub struct Test {
     dir: tempfile::TempDir,
@@ -230,7 +232,8 @@ fn kill(pid: u32) {
         .status();
 }
 
-/// Whether kubectl is on this machine; a test that needs it says that it is skipped.
+/// Whether kubectl is on this machine; a test that needs it says that it is skipped, or fails where
+/// `CKSLAB_TEST_REQUIRE_KUBECTL=1` says that there must be one.
 pub fn has_kubectl() -> bool {
     let found = Command::new("kubectl")
         .args(["version", "--client"])
@@ -239,7 +242,9 @@ pub fn has_kubectl() -> bool {
         .status()
         .is_ok();
     if !found {
-        println!("SKIPPED: kubectl is not installed");
+        let required = std::env::var("CKSLAB_TEST_REQUIRE_KUBECTL").is_ok_and(|value| value == "1");
+        assert!(!required, "kubectl is not installed, and required here");
+        report::skipped("kubectl is not installed");
     }
     found
 }

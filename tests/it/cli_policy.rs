@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::builder::Test;
 use crate::conformance_policy::golden;
+use crate::report;
 
 const GOOD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
     - level: Metadata\n  resources: [{group: '', resources: [secrets]}]\n- level: None\n";
@@ -392,6 +393,6 @@ fn every_golden_log_line_is_an_event() {
             }
         }
     }
-    println!("audit log: {events} golden events read");
+    report::line(format!("audit log: {events} golden events read"));
     assert!(events > 1000);
 }

@@ -8,6 +8,8 @@ use ckslab::audit::policy::{self, Loaded, Policy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::report;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LoadCase {
@@ -137,10 +139,10 @@ fn policy_load() {
         }
         values += usize::from(same_value(case, result.as_ref().ok()));
     }
-    println!(
+    report::line(format!(
         "policy-load: {agree}/{n} ok-error, {texts}/{n} text, {values}/{n} value",
         n = cases.len()
-    );
+    ));
     assert_eq!(differences.join("\n"), "");
     assert_eq!(
         (agree, texts, values),
@@ -217,6 +219,8 @@ fn policy_eval() {
         }
         policies += 1;
     }
-    println!("policy-eval: {policies} policies, {requests}/{requests} requests");
+    report::line(format!(
+        "policy-eval: {policies} policies, {requests}/{requests} requests"
+    ));
     assert_eq!(requests, policies * 40);
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::replay;
+use crate::report;
 
 /// Rows that cannot agree here, and why.
 const EXPLAINED: [(&str, &str); 6] = [
@@ -397,7 +398,7 @@ async fn command_lines_end_or_serve_as_the_real_ones_do() {
         }
         total += 1;
         if let Some((_, reason)) = EXPLAINED.iter().find(|(known, _)| *known == id) {
-            println!("flags: {id} not compared: {reason}");
+            report::line(format!("flags: {id} not compared: {reason}"));
             continue;
         }
         let root = tempfile::tempdir().unwrap();
@@ -416,7 +417,7 @@ async fn command_lines_end_or_serve_as_the_real_ones_do() {
             unexplained.push(id);
         }
     }
-    println!("flags: {agree}/{total}");
+    report::line(format!("flags: {agree}/{total} command lines"));
     assert!(unexplained.is_empty(), "differing rows: {unexplained:?}");
 }
 

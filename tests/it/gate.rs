@@ -17,11 +17,14 @@ use ckslab::node::{Node, NodeFile};
 use ckslab::scenario::definition::{AddMount, AddVolume, ManifestEdit};
 use ckslab::scenario::{AttemptKind, Resolved, Scenario, manifest_text};
 
+use crate::report;
+
 const SEEDS: [u64; 5] = [1, 2, 3, 5, 8];
 
 /// One row of the table: a scenario and a seed.
 struct Row {
-    name: String,
+    scenario: String,
+    seed: u64,
     correct: usize,
     wrong: usize,
     millis: u128,
@@ -59,20 +62,35 @@ fn every_scenario_passes_the_gate() {
         }
     });
     let mut rows = rows.into_inner().unwrap();
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut table = String::from("scenario  seed  correct  wrong      ms  verdict\n");
-    for row in &rows {
-        let verdict = if row.failures.is_empty() {
-            "ok"
-        } else {
-            "FAILED"
-        };
-        table.push_str(&format!(
-            "{}  {:>7}  {:>5}  {:>6}  {verdict}\n",
-            row.name, row.correct, row.wrong, row.millis
-        ));
-    }
-    println!("{table}");
+    rows.sort_by(|a, b| (&a.scenario, a.seed).cmp(&(&b.scenario, b.seed)));
+    let table = report::table(
+        [
+            "release gate: scenario",
+            "seed",
+            "correct",
+            "wrong",
+            "ms",
+            "verdict",
+        ],
+        &rows
+            .iter()
+            .map(|row| {
+                let verdict = if row.failures.is_empty() {
+                    "ok"
+                } else {
+                    "FAILED"
+                };
+                [
+                    row.scenario.clone(),
+                    row.seed.to_string(),
+                    row.correct.to_string(),
+                    row.wrong.to_string(),
+                    row.millis.to_string(),
+                    verdict.to_owned(),
+                ]
+            })
+            .collect::<Vec<_>>(),
+    );
     let failures: Vec<&String> = rows.iter().flat_map(|row| &row.failures).collect();
     assert!(
         failures.is_empty(),
@@ -89,7 +107,8 @@ fn every_scenario_passes_the_gate() {
 fn rehearse(resolved: &Resolved, runtime: &tokio::runtime::Handle) -> Row {
     let start = Instant::now();
     let mut row = Row {
-        name: format!("{}  {:>4}", resolved.definition.id, resolved.seed),
+        scenario: resolved.definition.id.clone(),
+        seed: resolved.seed,
         correct: 0,
         wrong: 0,
         millis: 0,
@@ -97,7 +116,8 @@ fn rehearse(resolved: &Resolved, runtime: &tokio::runtime::Handle) -> Row {
     };
     let result = rehearse_all(resolved, runtime, &mut row);
     if let Err(error) = result {
-        row.failures.push(format!("{}: {error}", row.name));
+        row.failures
+            .push(format!("{} seed {}: {error}", row.scenario, row.seed));
     }
     row.millis = start.elapsed().as_millis();
     row
@@ -108,7 +128,7 @@ fn rehearse_all(
     runtime: &tokio::runtime::Handle,
     row: &mut Row,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let name = row.name.clone();
+    let name = format!("{} seed {}", row.scenario, row.seed);
     let rehearsal = Rehearsal::begin(resolved, runtime)?;
     let untouched = rehearsal.grade()?;
     if untouched.score != 0 || untouched.passed {

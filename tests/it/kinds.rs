@@ -9,6 +9,8 @@ use ckslab::node::embedded::apiserver::request::UserInfo;
 use ckslab::node::embedded::apiserver::schema;
 use serde_json::Value;
 
+use crate::report;
+
 /// The recorded exchanges of a session.
 fn session(name: &str) -> Vec<Value> {
     let path = format!("fixtures/golden/http/{name}.jsonl.gz");
@@ -236,10 +238,10 @@ fn created_objects_get_the_real_defaults() {
             }
         }
     }
-    eprintln!(
-        "{} of {compared} created objects equal",
+    report::line(format!(
+        "created objects: {}/{compared} as recorded",
         compared - failed.len()
-    );
+    ));
     assert!(compared > 250, "{compared}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
@@ -334,7 +336,10 @@ fn invalid_objects_are_refused_with_the_real_texts() {
             }
         }
     }
-    eprintln!("{} of {compared} refusals equal", compared - failed.len());
+    report::line(format!(
+        "refusals: {}/{compared} with the recorded text",
+        compared - failed.len()
+    ));
     assert!(compared > 100, "{compared}");
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::builder::Test;
+use crate::report;
 
 #[test]
 fn start_reports_the_lab_and_status_tells_the_truth_at_once() {
@@ -470,11 +471,11 @@ fn a_full_disk_is_said_and_nothing_half_made_is_left() {
             };
         }
         let Ok(output) = command.output() else {
-            println!("SKIPPED: unshare is not installed");
+            report::skipped("unshare is not installed");
             return;
         };
         if output.status.code() != Some(0) {
-            println!("SKIPPED: no private namespaces on this machine");
+            report::skipped("no private namespaces on this machine");
             return;
         }
         let stdout = String::from_utf8_lossy(&output.stdout);
@@ -580,7 +581,7 @@ fn bad_files_on_the_node_never_hurt_the_node_process() {
 fn namespaces(test: &Test) -> bool {
     let found = test.run(["node-enter", "--probe"]).code == 0;
     if !found {
-        println!("SKIPPED: no private namespaces on this machine");
+        report::skipped("no private namespaces on this machine");
     }
     found
 }

@@ -19,6 +19,7 @@ mod pipeline;
 mod policy_properties;
 mod registry;
 mod replay;
+mod report;
 mod scenario;
 mod schema;
 mod static_pod;

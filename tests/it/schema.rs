@@ -12,6 +12,8 @@ use ckslab::node::embedded::apiserver::schema::{self, FieldValidation, protobuf}
 use ckslab::node::embedded::apiserver::state::CustomResource;
 use serde_json::{Value, json};
 
+use crate::report;
+
 const SESSIONS: [&str; 23] = [
     "01-discovery",
     "02-crud",
@@ -107,7 +109,9 @@ fn every_recorded_protobuf_body_is_decoded_and_encoded() {
             }
         }
     }
-    println!("protobuf bodies decoded: {decoded}, encoded byte for byte: {encoded}");
+    report::line(format!(
+        "protobuf: {decoded} recorded bodies decoded, {encoded} encoded byte for byte"
+    ));
     assert!(decoded >= 312, "{decoded}");
 }
 
@@ -165,10 +169,10 @@ fn every_recorded_object_is_in_normal_form() {
             }
         }
     }
-    println!(
+    report::line(format!(
         "recorded objects in normal form: {checked}, of {} kinds",
         seen.len()
-    );
+    ));
     assert!(checked > 2000, "{checked}");
 }
 
@@ -337,9 +341,9 @@ fn bodies_are_decoded_and_refused_as_recorded() {
             }
         }
     }
-    println!(
-        "bodies decoded as audited: {equal}, refused with the recorded text: {refused}, warnings: {warned}"
-    );
+    report::line(format!(
+        "request bodies: {equal} decoded as audited, {refused} refused with the recorded text, {warned} warnings"
+    ));
     assert!(
         wrong.is_empty(),
         "{} differ:\n{}",
@@ -436,7 +440,10 @@ fn discovery_answers_as_recorded() {
             compared += 1;
         }
     }
-    println!("discovery answers equal: {compared}");
+    report::line(format!(
+        "discovery: {}/{compared} answers equal",
+        compared - wrong.len()
+    ));
     assert!(
         wrong.is_empty(),
         "{} differ:\n{}",
@@ -593,17 +600,12 @@ fn openapi_documents_have_the_recorded_paths_and_definitions() {
             assert!(definitions.get(name).is_some(), "{target}: {name}");
         }
         documents += 1;
-        println!(
-            "{target}: {} bytes (real: {})",
-            bytes.len(),
-            summary["bytes"]
-        );
     }
-    println!(
+    report::line(format!(
         "openapi: {documents} documents, {expected_total} paths and definitions expected, {} missing, {} extra",
         missing.len(),
         extra.len()
-    );
+    ));
     println!("missing: {missing:#?}\nextra: {extra:#?}");
     assert!(missing.is_empty() && extra.is_empty());
 }
@@ -699,10 +701,7 @@ fn damaged_bodies_are_decoded_or_refused() {
             Ok(())
         })
         .unwrap();
-    println!(
-        "damaged bodies decoded all the same: {} of 1000",
-        decoded.get()
-    );
+    assert!(decoded.get() > 0, "no damaged body was decoded");
 }
 
 /// Deep nesting is refused, not followed until the stack ends.

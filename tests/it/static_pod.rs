@@ -19,6 +19,8 @@ use ckslab::node::embedded::snapshot::{ContainerSnapshot, MANIFESTS, NodeSnapsho
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::report;
+
 const CASES: &str = "fixtures/golden/static-pod/cases.jsonl.gz";
 const KIND_CASES: &str = "fixtures/golden/static-pod/kind-cases.jsonl.gz";
 fn cases(path: &str) -> Vec<Value> {
@@ -742,7 +744,7 @@ fn compare(case: &Value, sim: &mut Sim) -> Vec<String> {
     d.0
 }
 
-/// Replays every case of a file; prints the table of agreement; gives the ids that differ.
+/// Replays every case of a file; says how many agree; gives the ids that differ.
 fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) -> Vec<String> {
     let cases = cases(path);
     let mut differing = Vec::new();
@@ -757,9 +759,7 @@ fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) -> Vec<Str
             }
         }
         let id = text(case, "/id").to_owned();
-        if differences.is_empty() {
-            println!("{name} {id} agrees: {}", text(case, "/title"));
-        } else {
+        if !differences.is_empty() {
             println!("{name} {id} DIFFERS: {}", text(case, "/title"));
             differences
                 .iter()
@@ -767,7 +767,11 @@ fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) -> Vec<Str
             differing.push(id);
         }
     }
-    println!("{name}: {}/{}", cases.len() - differing.len(), cases.len());
+    report::line(format!(
+        "{name}: {}/{} cases",
+        cases.len() - differing.len(),
+        cases.len()
+    ));
     differing
 }
 

@@ -26,6 +26,8 @@ const SHORTEST: Duration = Duration::from_secs(1800);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before the end the last bookmark comes.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+/// Longest a client may ask a watch to last; what it asks beyond that is as good as for ever.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Frames are joined to chunks of about this size.
 const CHUNK: usize = 64 << 10;
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -207,12 +209,7 @@ struct Follow {
 impl Follow {
     fn start(state: &ApiState, mut frames: Frames, asked: u64) -> Self {
         let now = Instant::now();
-        let timeout = match frames.options.timeout_seconds {
-            Some(seconds) if seconds > 0 => {
-                Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-            }
-            _ => SHORTEST.mul_f64(1.0 + rand::rng().random::<f64>()),
-        };
+        let timeout = lasting(frames.options.timeout_seconds);
         let mut pending = VecDeque::new();
         let wants_initial = frames.options.send_initial_events == Some(true)
             || (frames.options.send_initial_events.is_none() && asked == 0);
@@ -307,6 +304,14 @@ impl Follow {
     }
 }
 
+/// How long a watch lasts: as long as the client asks, or one to two times the shortest.
+fn lasting(asked: Option<i64>) -> Duration {
+    match asked.and_then(|seconds| u64::try_from(seconds).ok()) {
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds).min(LONGEST),
+        _ => SHORTEST.mul_f64(1.0 + rand::rng().random::<f64>()),
+    }
+}
+
 /// The ERROR frame of a watch that starts too far in the past.
 fn gone(state: &ApiState, error: &StoreError, asked: u64) -> Vec<u8> {
     let status = match error {
@@ -321,4 +326,21 @@ fn gone(state: &ApiState, error: &StoreError, asked: u64) -> Vec<u8> {
         other => Status::new(500, "InternalError", other.to_string()),
     };
     line("ERROR", &status.to_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_timeout_is_past_what_the_clock_can_count() {
+        assert_eq!(lasting(Some(5)), Duration::from_secs(5));
+        for huge in [i64::MAX, i64::MAX / 1_000_000_000, i64::from(u32::MAX)] {
+            assert!(Instant::now().checked_add(lasting(Some(huge))).is_some());
+        }
+        for none in [None, Some(0), Some(-1), Some(i64::MIN)] {
+            let lasting = lasting(none);
+            assert!(lasting >= SHORTEST && lasting <= SHORTEST * 2, "{none:?}");
+        }
+    }
 }

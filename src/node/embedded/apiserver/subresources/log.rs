@@ -1,7 +1,9 @@
 //! Logs of containers (`pkg/registry/core/pod/rest/log.go`): of the static pods from their real log files,
 //! of simulated containers what their image would print.
 
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -15,6 +17,12 @@ use crate::node::embedded::apiserver::kinds::field::{FieldError, Reason, invalid
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
+use crate::node::embedded::confine::Confined;
+
+/// Most that is read of a log file at once: of a longer one its end.
+const AT_ONCE: u64 = 16 << 20;
+/// How often a log that somebody follows is looked at.
+const POLL: Duration = Duration::from_millis(250);
 
 /// PodLogOptions of the query.
 #[derive(Default)]
@@ -28,7 +36,7 @@ struct Options {
 }
 
 /// Serves the log of a container.
-pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
+pub(super) async fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
     let options = options(request)?;
     let pod = find(state, request)?;
     let container = container(&pod, request.param("container"))?;
@@ -68,8 +76,17 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
             ),
         ));
     }
-    let lines = match stored_lines(state, &pod, &container, options.previous) {
-        Some(lines) => lines,
+    let files = Files::of(state, &pod, &container);
+    let stored = match files.clone() {
+        Some(files) => blocking(move || files.read(options.previous)).await,
+        None => None,
+    };
+    let mut tail = None;
+    let lines = match stored {
+        Some((lines, at)) => {
+            tail = files.map(|files| (files, at));
+            lines
+        }
         None if options.previous => {
             return Err(bad_request(format!(
                 "previous terminated container \"{container}\" in pod \"{}\" not found",
@@ -85,8 +102,31 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
         None => simulated_lines(&pod, &container),
     };
     let text = render(&lines, &options);
-    let body = if options.follow && is_running(&pod, &container) {
-        follow(state, text)
+    let body = if options.follow && !options.previous && is_running(&pod, &container) {
+        let follow = Follow {
+            state: state.clone(),
+            key: format!(
+                "/registry/core/pods/{}/{}",
+                request.info.namespace, request.info.name
+            ),
+            id: container_id(&pod, &container).map(str::to_owned),
+            container,
+            tail,
+            timestamps: options.timestamps,
+            left: options.limit.and_then(|limit| usize::try_from(limit).ok()),
+            first: Some(text),
+            ended: false,
+        };
+        Body::Stream {
+            content_type: "text/plain".to_owned(),
+            chunks: Box::pin(futures_util::stream::unfold(
+                follow,
+                |mut follow| async move {
+                    let chunk = follow.next().await?;
+                    Some((chunk, follow))
+                },
+            )),
+        }
     } else {
         Body::Bytes {
             content_type: "text/plain".to_owned(),
@@ -100,17 +140,103 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
     })
 }
 
-/// The log so far, then open until the client or the server ends it.
-fn follow(state: &Arc<ApiState>, text: String) -> Body {
-    let shutdown = state.shutdown.clone();
-    let first = futures_util::stream::once(async move { Bytes::from(text) });
-    let rest = futures_util::stream::once(async move {
-        shutdown.cancelled().await;
-        Bytes::new()
-    });
-    Body::Stream {
-        content_type: "text/plain".to_owned(),
-        chunks: Box::pin(futures_util::StreamExt::chain(first, rest)),
+/// A log that somebody follows: what is there, then what is appended until the container ends.
+struct Follow {
+    state: Arc<ApiState>,
+    /// Key of the pod.
+    key: String,
+    container: String,
+    /// The container that is followed, not the one that comes after it.
+    id: Option<String>,
+    /// The files, and how far they are sent; simulated containers have none.
+    tail: Option<(Files, Position)>,
+    timestamps: bool,
+    /// What is left of `limitBytes`.
+    left: Option<usize>,
+    /// The log so far, until it is sent.
+    first: Option<String>,
+    ended: bool,
+}
+
+impl Follow {
+    /// The next chunk; `None` when the container ended or the server does.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(text) = self.first.take() {
+            return Some(self.within_limit(text));
+        }
+        while !self.ended && self.left != Some(0) {
+            tokio::select! {
+                () = self.state.shutdown.cancelled() => return None,
+                () = tokio::time::sleep(POLL) => {}
+            }
+            // Asked before the file is read: what was written before the end is still sent.
+            self.ended = !self.runs();
+            let Some((files, at)) = self.tail.clone() else {
+                continue;
+            };
+            let Some((lines, at)) = blocking(move || files.after(at)).await else {
+                continue;
+            };
+            if let Some((_, position)) = &mut self.tail {
+                *position = at;
+            }
+            if !lines.is_empty() {
+                // A log that grows faster than it is sent is read on without delay.
+                let options = Options {
+                    timestamps: self.timestamps,
+                    ..Options::default()
+                };
+                let text = render(&lines, &options);
+                return Some(self.within_limit(text));
+            }
+        }
+        None
+    }
+
+    fn within_limit(&mut self, mut text: String) -> Bytes {
+        if let Some(left) = &mut self.left {
+            truncate(&mut text, *left);
+            *left -= text.len().min(*left);
+        }
+        Bytes::from(text)
+    }
+
+    fn runs(&self) -> bool {
+        self.state.store.get(&self.key).is_some_and(|stored| {
+            is_running(&stored.value, &self.container)
+                && container_id(&stored.value, &self.container) == self.id.as_deref()
+        })
+    }
+}
+
+/// The id of the container in the status of its pod.
+fn container_id<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
+    [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ]
+    .iter()
+    .flat_map(|list| items(pod, &format!("/status/{list}")))
+    .find(|status| text_at(status, "/name") == container)
+    .map(|status| text_at(status, "/containerID"))
+}
+
+/// Runs what may wait for a disk where waiting holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok().flatten()
+}
+
+/// Cuts a text to at most so many bytes.
+fn truncate(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        let mut end = limit;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
     }
 }
 
@@ -200,68 +326,117 @@ fn render(lines: &[Line], options: &Options) -> String {
         text.push_str(line);
         text.push('\n');
     }
-    if let Some(limit) = options.limit.and_then(|limit| usize::try_from(limit).ok())
-        && text.len() > limit
-    {
-        let mut end = limit;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
+    if let Some(limit) = options.limit.and_then(|limit| usize::try_from(limit).ok()) {
+        truncate(&mut text, limit);
     }
     text
 }
 
-/// Lines of the log files the container runtime wrote; only static pods have them.
-fn stored_lines(
-    state: &Arc<ApiState>,
-    pod: &Value,
-    container: &str,
-    previous: bool,
-) -> Option<Vec<Line>> {
-    // A mirror pod's files are under the uid of the static pod.
-    let uid = pod
-        .pointer("/metadata/annotations/kubernetes.io~1config.mirror")?
-        .as_str()?;
-    let directory = state
-        .machine
-        .node_root
-        .join("var/log/pods")
-        .join(format!(
-            "{}_{}_{uid}",
+/// The log files the container runtime wrote of a container; only static pods have them.
+#[derive(Clone)]
+struct Files {
+    node: Confined,
+    directory: String,
+}
+
+/// How far a log is read: the number of the file, and the bytes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    number: u32,
+    bytes: u64,
+}
+
+impl Files {
+    /// The files of a container of a mirror pod.
+    fn of(state: &ApiState, pod: &Value, container: &str) -> Option<Self> {
+        // They are under the uid of the static pod. Clients can write this annotation.
+        let uid = pod
+            .pointer("/metadata/annotations/kubernetes.io~1config.mirror")?
+            .as_str()?;
+        let parts = [
             text_at(pod, "/metadata/namespace"),
-            text_at(pod, "/metadata/name")
-        ))
-        .join(container);
-    let mut numbers: Vec<u32> = std::fs::read_dir(&directory)
-        .ok()?
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .strip_suffix(".log")?
-                .parse()
-                .ok()
+            text_at(pod, "/metadata/name"),
+            uid,
+            container,
+        ];
+        if parts
+            .iter()
+            .any(|part| part.is_empty() || part.contains(['/', '\0']) || part.contains(".."))
+        {
+            return None;
+        }
+        let [namespace, name, uid, container] = parts;
+        Some(Self {
+            node: Confined::new(&state.machine.node_root),
+            directory: format!("/var/log/pods/{namespace}_{name}_{uid}/{container}"),
         })
-        .collect();
-    numbers.sort_unstable();
-    if previous {
-        numbers.pop();
     }
-    let newest = numbers.pop()?;
-    let text = std::fs::read(directory.join(format!("{newest}.log"))).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    Some(
-        text.lines()
+
+    /// Lines of the newest file, or of the one before it, and where they end.
+    fn read(&self, previous: bool) -> Option<(Vec<Line>, Position)> {
+        let mut numbers: Vec<u32> = self
+            .node
+            .list(&self.directory)
+            .ok()?
+            .iter()
+            .filter_map(|name| name.strip_suffix(".log")?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        if previous {
+            numbers.pop();
+        }
+        let number = numbers.pop()?;
+        self.from(Position { number, bytes: 0 }).ok()
+    }
+
+    /// Whole lines that were appended, and where they end.
+    fn after(&self, at: Position) -> Option<(Vec<Line>, Position)> {
+        self.from(at).ok()
+    }
+
+    fn from(&self, at: Position) -> io::Result<(Vec<Line>, Position)> {
+        let path = format!("{}/{}.log", self.directory, at.number);
+        let mut file = self.node.open(&path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        // A file that became shorter was emptied: it is read from its start.
+        let mut start = if metadata.len() < at.bytes {
+            0
+        } else {
+            at.bytes
+        };
+        let skipped = metadata.len() - start > AT_ONCE;
+        if skipped {
+            start = metadata.len() - AT_ONCE;
+        }
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(AT_ONCE).read_to_end(&mut bytes)?;
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        bytes.truncate(whole);
+        let text = String::from_utf8_lossy(&bytes);
+        let lines = text
+            .lines()
+            // The first of what is left may be half a line.
+            .skip(usize::from(skipped))
             .filter_map(|line| {
                 // `TIME STREAM TAG TEXT`, as the container runtime writes.
                 let mut parts = line.splitn(4, ' ');
                 let time = parts.next()?.to_owned();
                 Some((time, parts.nth(2).unwrap_or_default().to_owned()))
             })
-            .collect(),
-    )
+            .collect();
+        let end = Position {
+            bytes: start + whole as u64,
+            ..at
+        };
+        Ok((lines, end))
+    }
 }
 
 fn has_ended(pod: &Value, container: &str) -> bool {
@@ -311,4 +486,82 @@ fn simulated_lines(pod: &Value, container: &str) -> Vec<Line> {
         Vec::new()
     };
     texts.into_iter().map(|text| (time.clone(), text)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn files(root: &std::path::Path) -> Files {
+        Files {
+            node: Confined::new(root),
+            directory: "/var/log/pods/kube-system_etcd_abc/etcd".to_owned(),
+        }
+    }
+
+    fn texts(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    #[test]
+    fn a_log_is_read_on_where_it_was_left() {
+        let root = tempfile::tempdir().unwrap();
+        let files = files(root.path());
+        let directory = root.path().join(files.directory.trim_start_matches('/'));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("0.log"), "T0 stderr F before\n").unwrap();
+        std::fs::write(directory.join("1.log"), "T1 stdout F one\nT2 stdout F tw").unwrap();
+        let (lines, at) = files.read(false).unwrap();
+        assert_eq!(texts(&lines), ["one"]);
+        assert_eq!(texts(&files.read(true).unwrap().0), ["before"]);
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(directory.join("1.log"))
+            .unwrap();
+        file.write_all(b"o\nT3 stdout F three\n").unwrap();
+        let (lines, at) = files.after(at).unwrap();
+        assert_eq!(texts(&lines), ["two", "three"]);
+        assert_eq!(files.after(at).unwrap(), (Vec::new(), at));
+        std::fs::write(directory.join("1.log"), "T4 stdout F anew\n").unwrap();
+        assert_eq!(texts(&files.after(at).unwrap().0), ["anew"]);
+    }
+
+    #[test]
+    fn of_a_very_long_log_the_end_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let files = files(root.path());
+        let directory = root.path().join(files.directory.trim_start_matches('/'));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut text = "T0 stdout F long\n".repeat(1 << 20);
+        text.push_str("T1 stdout F last\n");
+        std::fs::write(directory.join("0.log"), &text).unwrap();
+        let (lines, at) = files.read(false).unwrap();
+        assert!(lines.len() < 1 << 20);
+        assert_eq!(lines.last().unwrap().1, "last");
+        assert_eq!(at.bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn only_regular_files_of_the_node_are_logs() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("0.log"), "T0 stdout F secret\n").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let files = files(root.path());
+        let directory = root.path().join(files.directory.trim_start_matches('/'));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("0.log"), directory.join("0.log")).unwrap();
+        assert_eq!(files.read(false), None);
+        let pipe = directory.join("1.log");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(files.read(false), None);
+    }
 }

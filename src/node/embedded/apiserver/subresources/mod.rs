@@ -50,7 +50,7 @@ pub async fn serve(
         ("", "componentstatuses", "") => component_status::serve(state, request),
         ("", "serviceaccounts", "token") => Some(token::serve(state, request).await),
         ("", "pods", "eviction") => Some(eviction::serve(state, request).await),
-        ("", "pods", "log") => Some(log::serve(state, request)),
+        ("", "pods", "log") => Some(log::serve(state, request).await),
         ("", "pods", "exec" | "attach" | "portforward") => Some(exec::serve(state, request)),
         ("", "pods" | "services" | "nodes", "proxy") => Some(proxy::serve(state, request)),
         (_, _, "scale") => scale::serve(state, resource, request).await,

@@ -1,6 +1,7 @@
 //! Namespaces: what is in a new one, and how one goes away
 //! (`pkg/controller/{serviceaccount,certificates/rootcacertpublisher,namespace}`).
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +10,10 @@ use super::{Controllers, Item};
 use crate::node::embedded::apiserver::catalog;
 use crate::node::embedded::apiserver::kinds::edit::{ensure, items, text_at};
 use crate::node::embedded::cluster::object::is_deleting;
+use crate::node::embedded::confine::Confined;
+
+/// Largest certificate bundle that is published.
+const AUTHORITY_LIMIT: u64 = 512 << 10;
 
 pub(super) async fn sync(c: &mut Controllers, namespace: &str) -> Option<Duration> {
     let key = format!("/registry/core/namespaces/{namespace}");
@@ -29,15 +34,13 @@ pub(super) async fn sync(c: &mut Controllers, namespace: &str) -> Option<Duratio
     }
     let map_key = format!("/registry/core/configmaps/{namespace}/kube-root-ca.crt");
     let known = c.get("/registry/core/configmaps/kube-system/kube-root-ca.crt");
-    let authority = known
+    let authority = match known
         .as_ref()
         .and_then(|map| map.value.get("data").cloned())
-        .or_else(|| {
-            let path = c.machine.node_root.join("etc/kubernetes/pki/ca.crt");
-            std::fs::read_to_string(path)
-                .ok()
-                .map(|pem| json!({"ca.crt": pem}))
-        });
+    {
+        Some(data) => Some(data),
+        None => authority(&c.machine.node_root).await,
+    };
     if c.get(&map_key).is_none()
         && let Some(data) = authority
     {
@@ -50,6 +53,16 @@ pub(super) async fn sync(c: &mut Controllers, namespace: &str) -> Option<Duratio
         let _ = actor.create(&path, map).await;
     }
     None
+}
+
+/// The data of the map, from the authority's certificate on the node.
+async fn authority(node_root: &Path) -> Option<Value> {
+    let node = Confined::new(node_root);
+    let pem = tokio::task::spawn_blocking(move || {
+        node.read_to_string("/etc/kubernetes/pki/ca.crt", AUTHORITY_LIMIT)
+    });
+    let pem = pem.await.ok()?.ok()?;
+    Some(json!({"ca.crt": pem}))
 }
 
 /// Takes everything out, then the namespace itself.

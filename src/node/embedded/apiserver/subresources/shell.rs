@@ -44,7 +44,14 @@ pub(super) struct Shell {
     directory: String,
     environment: Vec<(String, String)>,
     files: BTreeMap<String, String>,
+    /// How many shells run in shells.
+    depth: u8,
 }
+
+/// Most a command prints; the rest is dropped.
+const OUTPUT: usize = 4 << 20;
+/// Most shells in shells.
+const DEPTH: u8 = 16;
 
 /// Directories every image has.
 const ROOT: [&str; 17] = [
@@ -81,6 +88,7 @@ impl Shell {
             },
             environment: environment(state, pod, &spec, &namespace, &hostname),
             files: BTreeMap::new(),
+            depth: 0,
             hostname,
             user,
         };
@@ -166,13 +174,35 @@ impl Shell {
             {
                 self.line(line)
             }
-            [shell] if is_shell(shell) => self.line(input),
+            [shell, words @ ..] if is_shell(shell) => {
+                match words.iter().find(|word| !word.starts_with('-')) {
+                    // A shell reads what it is to do from its input, or from a file.
+                    None => self.line(input),
+                    Some(script) => match self.files.get(&self.absolute(script)).cloned() {
+                        Some(text) => self.line(&text),
+                        None => Outcome::error(
+                            format!("sh: can't open '{script}': No such file or directory\n"),
+                            2,
+                        ),
+                    },
+                }
+            }
             _ => self.command(argv, input),
         }
     }
 
     /// Runs a line: commands with `;`, `&&`, `||` and simple pipes.
     pub(super) fn line(&mut self, line: &str) -> Outcome {
+        if self.depth >= DEPTH {
+            return Outcome::error("sh: can't fork: Resource temporarily unavailable\n", 2);
+        }
+        self.depth += 1;
+        let outcome = self.commands(line);
+        self.depth -= 1;
+        outcome
+    }
+
+    fn commands(&mut self, line: &str) -> Outcome {
         let mut total = Outcome::default();
         let mut run_next = true;
         for (separator, text) in split_line(line) {
@@ -193,10 +223,10 @@ impl Shell {
                 }
                 let mut outcome = self.command(&words, &input);
                 input = std::mem::take(&mut outcome.stdout);
-                total.stderr.push_str(&outcome.stderr);
+                append(&mut total.stderr, &outcome.stderr);
                 last = outcome;
             }
-            total.stdout.push_str(&input);
+            append(&mut total.stdout, &input);
             total.code = last.code;
         }
         total
@@ -224,7 +254,7 @@ impl Shell {
                     if braces {
                         chars.next_if_eq(&'}');
                     }
-                    word.push_str(self.variable(&name));
+                    append(&mut word, self.variable(&name));
                 }
                 (c, None) if c.is_whitespace() => {
                     if started {
@@ -408,12 +438,12 @@ impl Shell {
     fn cat(&self, name: &str, operands: &[&String], input: &str) -> Outcome {
         let mut total = Outcome::default();
         if operands.is_empty() {
-            total.stdout.push_str(input);
+            append(&mut total.stdout, input);
         }
         for path in operands.iter().filter(|path| path.parse::<i64>().is_err()) {
             let full = self.absolute(path);
             if let Some(content) = self.files.get(&full) {
-                total.stdout.push_str(content);
+                append(&mut total.stdout, content);
             } else if self.names(&full).is_some() {
                 total
                     .stderr
@@ -555,6 +585,7 @@ pub(super) fn printed(words: &[&str]) -> Vec<String> {
         directory: "/".to_owned(),
         environment: Vec::new(),
         files: BTreeMap::new(),
+        depth: 0,
     };
     // Loops are beyond this shell; their first round is what shows.
     let script = script.replace("while true; do", "").replace("; done", "");
@@ -744,6 +775,16 @@ fn account_token(
         .map(|issued| issued.token)
 }
 
+/// Appends as far as there is room.
+fn append(text: &mut String, more: &str) {
+    let room = OUTPUT.saturating_sub(text.len());
+    let mut end = more.len().min(room);
+    while !more.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.push_str(more.get(..end).unwrap_or_default());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -755,6 +796,7 @@ mod tests {
             directory: "/".into(),
             environment: vec![("KEY".into(), "value".into())],
             files: BTreeMap::from([("/etc/secret/password".into(), "hunter2".into())]),
+            depth: 0,
         }
     }
 
@@ -780,5 +822,47 @@ mod tests {
     #[test]
     fn unknown_programs_are_not_found() {
         assert_eq!(shell().run(&["frobnicate".into()], "").code, 127);
+    }
+
+    #[test]
+    fn shells_in_shells_come_to_an_end() {
+        let mut shell = shell();
+        let missing = shell.run(&["sh".into(), "/run.sh".into()], "");
+        assert_eq!(missing.code, 2);
+        assert_eq!(
+            missing.stderr,
+            "sh: can't open '/run.sh': No such file or directory\n"
+        );
+        shell.files.insert("/ok.sh".into(), "hostname".into());
+        assert_eq!(shell.line("sh /ok.sh").stdout, "web-0\n");
+        shell.files.insert("/run.sh".into(), "sh /run.sh".into());
+        assert_eq!(shell.line("sh -x /run.sh").code, 2);
+        shell
+            .environment
+            .push(("AGAIN".into(), "sh -c \"$AGAIN\"".into()));
+        assert_eq!(shell.line("sh -c \"$AGAIN\"").code, 2);
+        assert_eq!(shell.line("echo still here").stdout, "still here\n");
+    }
+
+    #[test]
+    fn output_has_an_end() {
+        let mut shell = shell();
+        shell.files.insert("/big".into(), "x".repeat(1 << 20));
+        assert_eq!(shell.line(&"cat /big;".repeat(20)).stdout.len(), OUTPUT);
+        assert_eq!(
+            shell
+                .line(&format!("cat {}", "/big ".repeat(20)))
+                .stdout
+                .len(),
+            OUTPUT
+        );
+        shell.environment.push(("BIG".into(), "y".repeat(1 << 20)));
+        assert!(
+            shell
+                .line(&format!("echo {}", "$BIG".repeat(20)))
+                .stdout
+                .len()
+                <= OUTPUT + 1
+        );
     }
 }

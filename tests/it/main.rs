@@ -22,6 +22,7 @@ mod replay;
 mod report;
 mod scenario;
 mod schema;
+mod server;
 mod static_pod;
 
 mod builder;

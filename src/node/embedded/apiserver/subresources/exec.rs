@@ -10,17 +10,22 @@ use super::pod::{
 };
 use super::shell::{Outcome, Shell};
 use super::websocket::{WebSocket, accept};
+use crate::audit::options::number::quote;
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult, Body};
+use crate::node::embedded::apiserver::authz;
 use crate::node::embedded::apiserver::kinds::edit::text_at;
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
-use crate::node::embedded::apiserver::status::Status;
+use crate::node::embedded::apiserver::status::{self, Status};
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
 const CLOSE: u8 = 255;
+
+/// Longest line an interactive shell takes; what comes after it is dropped, as a terminal does.
+const LINE: usize = 64 << 10;
 
 /// Protocols of exec and attach, best first.
 const CHANNELS: [&str; 4] = [
@@ -45,6 +50,7 @@ struct Session {
 /// Serves the upgrade, or says why not.
 pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResult {
     let subresource = request.info.subresource.clone();
+    may_create(state, request)?;
     let pod = find(state, request)?;
     let forward = subresource == "portforward";
     let container = if forward {
@@ -179,6 +185,33 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
         headers,
         body: Body::Empty,
     })
+}
+
+/// A WebSocket asks with GET, which is the verb `get`; reading must not be enough to run commands, so
+/// `create` is asked for too (`AuthorizePodWebsocketUpgradeCreatePermission`, on since 1.35).
+fn may_create(state: &Arc<ApiState>, request: &ApiRequest) -> Result<(), Status> {
+    let info = &request.info;
+    if info.verb == "create" {
+        return Ok(());
+    }
+    let mut attributes = authz::Attributes::from(info);
+    attributes.verb = "create".to_owned();
+    let decision = authz::authorize(state, &request.user, &attributes);
+    if decision.allowed {
+        return Ok(());
+    }
+    // The reason is all the real text says; RBAC mostly has none.
+    Err(Status::new(
+        403,
+        "Forbidden",
+        format!(
+            "{} {} is forbidden: {}",
+            status::qualified(&info.group, &info.resource),
+            quote(&info.name),
+            decision.reason
+        ),
+    )
+    .with_details(status::details(&info.group, &info.resource, &info.name)))
 }
 
 /// Query escaping of Go for the characters commands have.
@@ -316,7 +349,7 @@ impl Session {
                             socket.send(STDOUT, b"\x08 \x08").await?;
                         }
                     }
-                    c if c.is_control() => {}
+                    c if c.is_control() || line.len() + c.len_utf8() > LINE => {}
                     c => {
                         line.push(c);
                         if self.tty {

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 /// The kubelet reads at most this much of a manifest (`maxConfigLength` in `file.go`).
 pub const MAX_BYTES: u64 = 10 << 20;
 
+/// A grace period that outlasts every lab: any number up to 2⁶³ - 1 seconds is valid, but no clock counts so far.
+pub const LONGEST_GRACE: u64 = 10 * 366 * 24 * 3600;
+
 /// A pod from a manifest file, decoded, defaulted and valid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StaticPod {
@@ -31,7 +34,7 @@ pub struct StaticPod {
     pub volumes: Vec<Volume>,
     /// Whether the pod shares the node's network.
     pub host_network: bool,
-    /// Seconds between SIGTERM and SIGKILL.
+    /// Seconds between SIGTERM and SIGKILL; never more than [`LONGEST_GRACE`].
     pub grace_seconds: u64,
     /// `Always`, `OnFailure` or `Never`.
     pub restart_policy: String,
@@ -253,7 +256,9 @@ impl StaticPod {
             containers,
             volumes,
             host_network: flag(spec, "hostNetwork"),
-            grace_seconds: number(spec, "terminationGracePeriodSeconds").unwrap_or(30),
+            grace_seconds: number(spec, "terminationGracePeriodSeconds")
+                .unwrap_or(30)
+                .min(LONGEST_GRACE),
             restart_policy: string(spec, "restartPolicy"),
             value,
         }

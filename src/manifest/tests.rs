@@ -79,3 +79,22 @@ fn secrets_are_refused() {
         "static pods may not reference secrets"
     );
 }
+
+#[test]
+fn a_grace_period_never_reaches_beyond_what_clocks_count() {
+    let parse = |seconds: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: patient}}\nspec:\n  \
+             terminationGracePeriodSeconds: {seconds}\n  containers: [{{name: c, image: i}}]\n"
+        );
+        StaticPod::parse("/etc/kubernetes/manifests/p.yaml", text.as_bytes(), "n")
+            .unwrap()
+            .grace_seconds
+    };
+    assert_eq!(parse("0"), 0);
+    assert_eq!(parse("30"), 30);
+    assert_eq!(parse("9223372036854775807"), super::LONGEST_GRACE);
+    let now = std::time::Instant::now();
+    let longest = std::time::Duration::from_secs(super::LONGEST_GRACE);
+    assert!(now.checked_add(longest).is_some());
+}

@@ -161,7 +161,11 @@ impl Edge {
             .watched
             .is_none()
             .then(|| now + self.machine.pace.scale(Duration::from_secs(20)));
-        let due = self.kubelet.next_deadline().map(|at| self.start + at);
+        // A time no clock can show never comes.
+        let due = self
+            .kubelet
+            .next_deadline()
+            .and_then(|at| self.start.checked_add(at));
         let earliest = [retry, lost, due, ending].into_iter().flatten().min();
         let earliest = earliest.unwrap_or_else(|| now + Duration::from_secs(60));
         // Never more than a few hundred turns a second, whatever a deadline says.

@@ -14,7 +14,7 @@ use crate::node::embedded::confine::Confined;
 use crate::node::embedded::machine::{LocalApi, LocalRequest, Machine};
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::process::{Process, Program, Programs, go_error_text};
-use crate::node::embedded::snapshot::NodeSnapshot;
+use crate::node::embedded::snapshot::{ContainerState, NodeSnapshot};
 use crate::node::embedded::store::Store;
 use crate::node::{ApiServerState, ContainerPhase};
 
@@ -69,6 +69,10 @@ struct Node {
 
 impl Node {
     fn start() -> Self {
+        Self::start_at(Pace::Fast)
+    }
+
+    fn start_at(pace: Pace) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let node_root = dir.path().join("root");
         let state_dir = dir.path().join("state");
@@ -79,7 +83,7 @@ impl Node {
             .write_atomic(MANIFEST, BASE.as_bytes(), 0o600)
             .unwrap();
         let machine = Arc::new(Machine {
-            pace: Pace::Fast,
+            pace,
             node_name: "controlplane".into(),
             node_ip: "172.18.0.2".into(),
             api_port: 0,
@@ -352,5 +356,50 @@ async fn odd_things_in_the_directory_do_no_harm() {
         journal.contains("the read limit is reached") && journal.contains("couldn't parse as pod(")
     })
     .await;
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_grace_period_there_is_does_no_harm() {
+    // At fast pace even this number is one that clocks can show.
+    let node = Node::start_at(Pace::Real);
+    let with_grace = |image: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: patient}}\nspec:\n  \
+             terminationGracePeriodSeconds: 9223372036854775807\n  \
+             containers: [{{name: c, image: {image}}}]\n"
+        )
+    };
+    let path = "/etc/kubernetes/manifests/patient.yaml";
+    node.files
+        .write_atomic(path, with_grace("nginx").as_bytes(), 0o600)
+        .unwrap();
+    let wait = async |what: &str, holds: fn(&NodeSnapshot) -> bool| {
+        for _ in 0..1500 {
+            assert!(!node.task.is_finished(), "the kubelet ended");
+            if node.snapshot().is_some_and(|snapshot| holds(&snapshot)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("never came: {what}\n{}", node.journal());
+    };
+    wait("its container", |snapshot| {
+        snapshot.containers.iter().any(|container| {
+            container.pod_name == "patient-controlplane"
+                && matches!(container.state, ContainerState::Running)
+        })
+    })
+    .await;
+    node.files.remove_file(path).unwrap();
+    wait("its end", |snapshot| {
+        snapshot
+            .pods
+            .iter()
+            .all(|pod| pod.name != "patient-controlplane" || pod.terminating)
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!node.task.is_finished());
     node.end().await;
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::exit::Exit;
+use crate::lab;
+use crate::scenario::ScenarioError;
 
 /// A command that could not do what it was asked, for a reason the user can act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The exit code that goes with an error of a lab.
+fn exit_of_lab(error: &lab::Error) -> Exit {
+    match error {
+        lab::Error::Differs { .. } => Exit::Usage,
+        lab::Error::Setup { .. } => Exit::InvalidInput,
+        lab::Error::Scenario(ScenarioError::Unknown { .. }) => Exit::Usage,
+        lab::Error::Scenario(_) => Exit::InvalidInput,
+        _ => Exit::Environment,
+    }
+}
+
 /// What an error means for the process: its exit code and the hint that goes with it.
 #[must_use]
 pub fn verdict(error: &anyhow::Error) -> (Exit, Option<String>) {
@@ -67,8 +80,8 @@ pub fn verdict(error: &anyhow::Error) -> (Exit, Option<String>) {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return (failure.exit, failure.hint.clone());
         }
-        if let Some(error) = cause.downcast_ref::<crate::lab::Error>() {
-            return (error.exit(), error.hint());
+        if let Some(error) = cause.downcast_ref::<lab::Error>() {
+            return (exit_of_lab(error), error.hint());
         }
         if let Some(error) = cause.downcast_ref::<crate::node::NodeError>() {
             return match error {

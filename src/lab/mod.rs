@@ -6,7 +6,6 @@
 use std::io;
 use std::path::Path;
 
-use crate::exit::Exit;
 use crate::node::embedded::process::go_error_text;
 use crate::scenario::ScenarioError;
 
@@ -101,18 +100,6 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Error::Io { what, source }
-    }
-
-    /// The exit code that goes with it.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Error::Differs { .. } => Exit::Usage,
-            Error::Setup { .. } => Exit::InvalidInput,
-            Error::Scenario(ScenarioError::Unknown { .. }) => Exit::Usage,
-            Error::Scenario(_) => Exit::InvalidInput,
-            _ => Exit::Environment,
-        }
     }
 
     /// The next command worth typing.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
@@ -73,13 +73,17 @@ impl Home {
         self.labs().join(id)
     }
 
-    /// Makes the directories, for this user only.
+    /// Makes the directories, for this user only. Those that are there stay as they are: they may be
+    /// somebody's home, or `/tmp`.
     ///
     /// # Errors
-    /// When they cannot be made.
+    /// When they cannot be made, or those below belong to somebody else.
     pub fn ensure(&self) -> Result<(), Error> {
-        for dir in [self.state.clone(), self.labs(), self.locks()] {
-            private_dir(&dir).map_err(Error::io(at("make directory", &dir)))?;
+        private_dir(&self.state).map_err(Error::io(at("make directory", &self.state)))?;
+        for dir in [self.labs(), self.locks()] {
+            private_dir(&dir)
+                .and_then(|()| own_dir(&dir))
+                .map_err(Error::io(at("make directory", &dir)))?;
         }
         Ok(())
     }
@@ -140,17 +144,27 @@ pub fn is_id(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Makes a directory and its parents; the directory itself is for its owner only.
+/// Makes a directory and its parents, for their owner only. One that is there is not touched.
 pub(super) fn private_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(dir)?;
-    let mode = fs::metadata(dir)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+        .create(dir)
+}
+
+/// Refuses a directory that somebody else could change what is in.
+fn own_dir(dir: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(dir)?;
+    let mine = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mine && metadata.mode() & 0o022 == 0 {
+        return Ok(());
     }
-    Ok(())
+    let what = if mine {
+        "other users may write to it"
+    } else {
+        "it belongs to another user"
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
 }
 
 /// Writes a whole file (0600) that is either the old or the new one at any moment, also after a
@@ -209,7 +223,31 @@ mod tests {
         assert_eq!(home.active().as_deref(), Some("sandbox"));
         home.clear_active("sandbox");
         assert_eq!(home.active(), None);
-        let mode = fs::metadata(home.labs()).unwrap().permissions().mode();
+        let mode = fs::metadata(home.labs()).unwrap().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn directories_of_others_stay_as_they_are() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let chmod = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+        };
+        // As `/tmp`, and with a `labs` that was there before.
+        chmod(dir.path(), 0o1777);
+        let home = Home::at(dir.path());
+        fs::create_dir(home.labs()).unwrap();
+        chmod(&home.labs(), 0o755);
+        home.ensure().unwrap();
+        assert_eq!(mode(dir.path()), 0o1777);
+        assert_eq!(mode(&home.labs()), 0o755);
+        assert_eq!(mode(&home.locks()), 0o700);
+        // Where anybody could put a lab of his own, there are none.
+        chmod(&home.labs(), 0o777);
+        let error = home.ensure().unwrap_err().to_string();
+        assert!(error.ends_with("other users may write to it"), "{error}");
+        assert_eq!(mode(&home.labs()), 0o777);
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::confine::Confined;
+
 mod der;
 pub mod files;
 pub mod kubeconfig;
@@ -153,18 +155,22 @@ pub fn change_port(root: &Path, from: u16, to: u16) -> io::Result<()> {
         format!("https://127.0.0.1:{from}"),
         format!("https://127.0.0.1:{to}"),
     );
+    let node = Confined::new(root);
     for path in KUBECONFIGS {
-        // A link may lead out of the node root: only plain files are rewritten.
-        let full = root.join(path);
-        let plain = fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_file());
+        // Only plain files are rewritten: what a link leads to has its own place in the list, or none.
+        let plain = node.symlink_metadata(path).is_ok_and(|meta| meta.is_file());
         if !plain {
             continue;
         }
-        let Ok(text) = fs::read_to_string(&full) else {
+        let Ok(bytes) = node.read(path, 1 << 20) else {
+            continue;
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
             continue;
         };
         if text.contains(&old) {
-            Tree(root).file(path, &text.replace(&old, &new), 0o600)?;
+            node.write_atomic(path, text.replace(&old, &new).as_bytes(), 0o600)
+                .map_err(|error| named(error, &root.join(path)))?;
         }
     }
     Ok(())
@@ -300,6 +306,38 @@ mod tests {
             manifest("kube-apiserver.yaml", &Spec::new(1)).unwrap(),
             golden
         );
+    }
+
+    #[test]
+    fn port_is_never_changed_outside_of_the_node() {
+        let (dir, _) = made();
+        let root = dir.path().join("node");
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let text = "server: https://127.0.0.1:21000\n";
+        fs::write(outside.join("config"), text).unwrap();
+        fs::write(outside.join("plain"), text).unwrap();
+        fs::remove_dir_all(root.join("root/.kube")).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("root/.kube")).unwrap();
+        fs::remove_file(root.join("etc/kubernetes/scheduler.conf")).unwrap();
+        std::os::unix::fs::symlink(
+            outside.join("plain"),
+            root.join("etc/kubernetes/scheduler.conf"),
+        )
+        .unwrap();
+        // A file with another name for the same content elsewhere is replaced, not written into.
+        fs::remove_file(root.join("etc/kubernetes/kubelet.conf")).unwrap();
+        fs::hard_link(
+            outside.join("plain"),
+            root.join("etc/kubernetes/kubelet.conf"),
+        )
+        .unwrap();
+        change_port(&root, 21000, 21001).unwrap();
+        for name in ["config", "plain"] {
+            assert_eq!(fs::read_to_string(outside.join(name)).unwrap(), text);
+        }
+        let kubelet = fs::read_to_string(root.join("etc/kubernetes/kubelet.conf")).unwrap();
+        assert!(kubelet.contains(":21001"), "{kubelet}");
     }
 
     #[test]

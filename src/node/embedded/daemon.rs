@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::apiserver::catalog::{self, Resource};
 use super::apiserver::program::KubeApiServer;
 use super::cluster::{self, bootstrap};
+use super::confine::Confined;
 use super::machine::Machine;
 use super::pace::Pace;
 use super::process::Programs;
@@ -125,6 +126,9 @@ pub enum BootError {
     /// The store is damaged or in use.
     #[error("etcd data: {0}")]
     Store(#[from] StoreError),
+    /// The node ended while nobody told it to.
+    #[error("{0}")]
+    Ended(String),
     /// The system said no.
     #[error("{what}: {source}")]
     Io {
@@ -144,7 +148,17 @@ pub struct Running {
     machine: Arc<Machine>,
     shutdown: CancellationToken,
     kubelet: tokio::task::JoinHandle<()>,
+    /// Whether the kubelet's task was waited for already.
+    over: bool,
     lock: File,
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "it panicked".to_owned())
 }
 
 impl Running {
@@ -154,12 +168,44 @@ impl Running {
         &self.machine
     }
 
+    /// Waits until the node ends although nobody told it to, and says why.
+    pub async fn ended(&mut self) -> BootError {
+        let ended = (&mut self.kubelet).await;
+        self.over = true;
+        BootError::Ended(match ended {
+            Ok(()) => "the kubelet ended".to_owned(),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => format!("the kubelet stopped: {}", panic_text(&*panic)),
+                Err(error) => format!("the kubelet stopped: {error}"),
+            },
+        })
+    }
+
+    /// Whether the node's directory is gone, or another node is where it was.
+    #[must_use]
+    pub fn orphaned(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let held = self.lock.metadata().map(inode).ok();
+        let there = fs::metadata(lock_path(&self.machine.state_dir)).map(inode);
+        match there {
+            Ok(there) => Some(there) != held,
+            // Any other error may pass.
+            Err(error) => matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+        }
+    }
+
     /// Stops everything on the node, then gives up its lock.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
-        // A program that does not end must not keep the node process alive for ever.
-        let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.kubelet).await;
-        self.kubelet.abort();
+        if !self.over {
+            // A program that does not end must not keep the node process alive for ever.
+            let _ = tokio::time::timeout(Duration::from_secs(5), &mut self.kubelet).await;
+            self.kubelet.abort();
+        }
         let _ = self.lock.set_len(0);
         let _ = self.lock.unlock();
     }
@@ -228,7 +274,11 @@ fn take_lock(state_dir: &Path) -> Result<File, BootError> {
 /// # Errors
 /// When the node runs already, or its files cannot be used.
 pub fn boot(config: &Config) -> Result<Running, BootError> {
-    let lock = take_lock(&config.state_dir)?;
+    raise(config, take_lock(&config.state_dir)?)
+}
+
+/// Raises the node whose lock is held.
+fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
     let store = Store::open(&config.state_dir.join("etcd.redb"))?;
     seed(config, &store)?;
     let machine = Arc::new(Machine {
@@ -248,6 +298,7 @@ pub fn boot(config: &Config) -> Result<Running, BootError> {
         machine,
         shutdown,
         kubelet,
+        over: false,
         lock,
     })
 }
@@ -274,6 +325,9 @@ async fn kubelet(machine: Arc<Machine>, shutdown: CancellationToken) {
     );
 }
 
+/// The certificate of the aggregation layer's CA, on the node.
+const FRONT_PROXY_CA: &str = "/etc/kubernetes/pki/front-proxy-ca.crt";
+
 /// Key that says the initial objects are there. Outside of `/registry/`: no API object.
 const SEEDED: &str = "/ckslab/seeded";
 
@@ -283,12 +337,9 @@ fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
     if store.get(SEEDED).is_none() {
         let read = |path: &str| fs::read_to_string(config.state_dir.join(path));
         let ca_pem = read("ca/ca.crt").map_err(tried("read the cluster's CA"))?;
-        let front_proxy_ca_pem = fs::read_to_string(
-            config
-                .node_root
-                .join("etc/kubernetes/pki/front-proxy-ca.crt"),
-        )
-        .unwrap_or_default();
+        let front_proxy_ca_pem = Confined::new(&config.node_root)
+            .read_to_string(FRONT_PROXY_CA, 1 << 20)
+            .unwrap_or_default();
         let facts = bootstrap::Facts {
             node_ip: config.spec.node_ip.clone(),
             worker_ip: "172.30.2.2".to_owned(),
@@ -446,10 +497,16 @@ fn as_stored(mut object: Value) -> Value {
     object
 }
 
-/// The life of a lab's background process: boots the node, waits for SIGTERM, stops.
+/// How often the node process looks whether its lab is still there.
+const LOOK: Duration = Duration::from_secs(3);
+/// How long the node process may take to end, all in all.
+const END: Duration = Duration::from_secs(6);
+
+/// The life of a lab's background process: boots the node, waits for SIGTERM or the end of the lab's
+/// directory, stops.
 ///
 /// # Errors
-/// When the node cannot be booted.
+/// When the node cannot be booted, or ends by itself.
 pub fn run(lab_dir: &Path) -> Result<(), BootError> {
     // Its own session: the terminal's signals are not for it. Fails only where that is so already.
     let _ = rustix::process::setsid();
@@ -461,23 +518,103 @@ pub fn run(lab_dir: &Path) -> Result<(), BootError> {
         .enable_all()
         .build()
         .map_err(tried("start threads"))?;
-    runtime.block_on(async {
+    // Before any task runs: taking the lock may have to wait.
+    let lock = take_lock(&config.state_dir)?;
+    let ended = runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate()).map_err(tried("wait for signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(tried("wait for signals"))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(tried("wait for signals"))?;
-        let running = boot(&config)?;
-        loop {
+        let mut running = raise(&config, lock)?;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let ended = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
                 // The terminal that started the lab was closed: the lab stays.
                 _ = hangup.recv() => {}
+                error = running.ended() => break Err(error),
+                _ = look.tick() => if running.orphaned() {
+                    break Ok(());
+                }
             }
-        }
+        };
+        let last_words = ended.as_ref().err().map(ToString::to_string);
+        std::thread::spawn(move || {
+            std::thread::sleep(END);
+            // Something does not end; the caller does not come to say why.
+            if let Some(text) = &last_words {
+                eprintln!("error: {text}");
+            }
+            std::process::exit(i32::from(last_words.is_some()));
+        });
         running.stop().await;
-        Ok::<(), BootError>(())
-    })?;
+        ended
+    });
     runtime.shutdown_timeout(Duration::from_millis(500));
-    Ok(())
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made() -> (tempfile::TempDir, Config) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::new(dir.path(), Pace::Fast, Spec::new(21999));
+        config.create().unwrap();
+        (dir, config)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panicking_kubelet_is_noticed() {
+        let (_dir, config) = made();
+        let mut running = boot(&config).unwrap();
+        let kubelet = std::mem::replace(
+            &mut running.kubelet,
+            tokio::spawn(async { panic!("no such {}", "state") }),
+        );
+        let error = running.ended().await;
+        assert_eq!(error.to_string(), "the kubelet stopped: no such state");
+        running.shutdown.cancel();
+        kubelet.await.unwrap();
+        running.stop().await;
+        assert_eq!(liveness(&config.state_dir), Liveness::Down);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_notices_that_its_directory_is_gone_or_another() {
+        let (dir, config) = made();
+        let running = boot(&config).unwrap();
+        assert!(!running.orphaned());
+        let moved = dir.path().join("moved");
+        fs::rename(&config.state_dir, &moved).unwrap();
+        assert!(running.orphaned());
+        fs::create_dir(&config.state_dir).unwrap();
+        fs::write(lock_path(&config.state_dir), "").unwrap();
+        assert!(running.orphaned());
+        fs::remove_dir_all(&config.state_dir).unwrap();
+        fs::rename(&moved, &config.state_dir).unwrap();
+        assert!(!running.orphaned());
+        running.stop().await;
+    }
+
+    #[test]
+    fn the_front_proxys_certificate_is_read_on_the_node_only() {
+        let (dir, config) = made();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "of the host").unwrap();
+        let inside = root::host_path(&config.node_root, FRONT_PROXY_CA);
+        fs::remove_file(&inside).unwrap();
+        std::os::unix::fs::symlink(&outside, &inside).unwrap();
+        let store = Store::open(&config.state_dir.join("etcd.redb")).unwrap();
+        seed(&config, &store).unwrap();
+        let leaked = store
+            .list("/registry/")
+            .0
+            .iter()
+            .any(|stored| stored.value.to_string().contains("of the host"));
+        assert!(!leaked);
+    }
 }

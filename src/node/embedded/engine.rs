@@ -171,6 +171,10 @@ impl Node for EmbeddedNode {
         read_file(&self.files, path).map_err(failed(path))
     }
 
+    fn read_from(&self, path: &str, offset: u64) -> Result<NodeFile, NodeError> {
+        read_file_from(&self.files, path, offset).map_err(failed(path))
+    }
+
     fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), NodeError> {
         self.files
             .write_atomic(path, content, mode)
@@ -278,6 +282,11 @@ fn failed(path: &str) -> impl FnOnce(io::Error) -> NodeError {
 /// # Errors
 /// When the system refuses for another reason than that nothing is there.
 pub fn read_file(files: &Confined, path: &str) -> io::Result<NodeFile> {
+    read_file_from(files, path, 0)
+}
+
+/// What is at a path of a confined tree, its content from this offset on.
+fn read_file_from(files: &Confined, path: &str, offset: u64) -> io::Result<NodeFile> {
     let metadata = match files.metadata(path) {
         Ok(metadata) => metadata,
         Err(error)
@@ -308,8 +317,15 @@ pub fn read_file(files: &Confined, path: &str) -> io::Result<NodeFile> {
         return Ok(NodeFile::Other("a pipe, socket or device".to_owned()));
     }
     let mut content = Vec::new();
-    let file = files.open(path)?;
-    io::Read::read_to_end(&mut io::Read::take(file, NodeFile::LIMIT), &mut content)?;
+    // The whole file ends at the limit, so its tail does, too.
+    let left = NodeFile::LIMIT.saturating_sub(offset);
+    if left > 0 && offset < metadata.len() {
+        let mut file = files.open(path)?;
+        if offset > 0 {
+            io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+        }
+        io::Read::read_to_end(&mut io::Read::take(file, left), &mut content)?;
+    }
     Ok(NodeFile::File {
         content,
         size: metadata.len(),
@@ -444,6 +460,32 @@ mod tests {
             node.read("/opt/link").unwrap(),
             NodeFile::Other("a link to `/opt/a/b.txt`, which does not exist".to_owned())
         );
+    }
+
+    #[test]
+    fn a_file_is_read_from_an_offset_as_its_whole_would_be() {
+        let (dir, node) = node();
+        node.write("/var/log/a", b"0123456789", 0o600).unwrap();
+        let content = |offset| match node.read_from("/var/log/a", offset).unwrap() {
+            NodeFile::File { content, size, .. } => (String::from_utf8(content).unwrap(), size),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(content(0), ("0123456789".to_owned(), 10));
+        assert_eq!(content(7), ("789".to_owned(), 10));
+        assert_eq!(content(10), (String::new(), 10));
+        assert_eq!(content(u64::MAX), (String::new(), 10));
+        assert_eq!(node.read_from("/none", 3).unwrap(), NodeFile::Missing);
+        // Large and sparse: only what is behind the offset comes into memory.
+        let large = std::fs::File::create(dir.path().join("node/var/log/large")).unwrap();
+        large.set_len(NodeFile::LIMIT + 10).unwrap();
+        let NodeFile::File { content, size, .. } = node
+            .read_from("/var/log/large", NodeFile::LIMIT - 3)
+            .unwrap()
+        else {
+            panic!("no file");
+        };
+        assert_eq!((content.capacity() < 4096, content.len()), (true, 3));
+        assert_eq!(size, NodeFile::LIMIT + 10);
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl Lab {
     /// When the record cannot be written.
     pub fn add_grade(&mut self, score: f64, max: f64, passed: bool) -> Result<(), Error> {
         self.update(|record| {
-            record.grades.push(Grade {
+            record.add_grade(Grade {
                 at: Timestamp::now(),
                 score,
                 max,
@@ -372,7 +372,8 @@ fn recover(home: &Home, id: &str) -> Result<(), Error> {
     }
     remove_dir(&new)?;
     if old.exists() {
-        process::stop(id, &old).ok();
+        // Files are not taken from under a process that runs.
+        process::stop(id, &old)?;
         remove_dir(&old)?;
     }
     Ok(())
@@ -413,7 +414,7 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
     // The old lab's kubeconfig may be in use elsewhere: its port stays.
     let config = {
-        let _ports = LabLock::take(home, ".ports")?;
+        let _ports = LabLock::take(home, port::LOCK)?;
         let kept = before
             .as_ref()
             .and_then(|_| Config::load(&home.lab(id)).ok())

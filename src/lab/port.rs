@@ -11,6 +11,9 @@ use crate::node::embedded::daemon::Config;
 const FIRST: u16 = 20000;
 const COUNT: u16 = 12000;
 
+/// The lock under which ports are chosen; no lab can have this name.
+pub(super) const LOCK: &str = ".ports";
+
 /// Whether nobody listens on a port now.
 #[must_use]
 pub fn is_free(port: u16) -> bool {

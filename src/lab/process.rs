@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::lock::LabLock;
 use super::{Error, at};
 use crate::node::embedded::daemon::{self, Config, Liveness};
 use crate::node::embedded::engine::EmbeddedNode;
@@ -136,7 +137,14 @@ fn disk_is_full(dir: &Path) -> bool {
 
 /// The last line the node process wrote.
 fn last_words(dir: &Path) -> Option<String> {
-    let text = fs::read_to_string(dir.join("state/node.log")).ok()?;
+    use std::io::{Read, Seek, SeekFrom};
+    const TAIL: u64 = 16 << 10;
+    let mut file = fs::File::open(dir.join("state/node.log")).ok()?;
+    let start = file.metadata().ok()?.len().saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let mut lines = text.lines().rev().filter(|line| !line.trim().is_empty());
     let last = lines.clone().next();
     lines
@@ -154,15 +162,13 @@ pub(super) fn stop(lab: &str, dir: &Path) -> Result<bool, Error> {
     loop {
         match daemon::liveness(&state_dir) {
             Liveness::Down => return Ok(asked.is_some()),
-            Liveness::Up(Some(pid)) if asked != Some(pid) && is_node_process(pid, dir) => {
-                signal(pid, rustix::process::Signal::TERM);
-                asked = Some(pid);
+            Liveness::Up(Some(pid)) if asked != Some(pid) => {
+                if signal(pid, &state_dir, rustix::process::Signal::TERM) {
+                    asked = Some(pid);
+                }
             }
-            Liveness::Up(Some(pid))
-                if asked == Some(pid) && !killed && start.elapsed() > STOP_PATIENCE =>
-            {
-                signal(pid, rustix::process::Signal::KILL);
-                killed = true;
+            Liveness::Up(Some(pid)) if !killed && start.elapsed() > STOP_PATIENCE => {
+                killed = signal(pid, &state_dir, rustix::process::Signal::KILL);
             }
             Liveness::Up(_) => {}
         }
@@ -173,29 +179,69 @@ pub(super) fn stop(lab: &str, dir: &Path) -> Result<bool, Error> {
     }
 }
 
-fn signal(pid: u32, signal: rustix::process::Signal) {
-    if let Some(pid) = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
-        let _ = rustix::process::kill_process(pid, signal);
+/// Signals the node process; says whether it did.
+///
+/// A lock file may be older than the process that holds the lock now, and process ids are used again:
+/// the process is pinned first, then it must be the one that has the lock file open.
+#[cfg(target_os = "linux")]
+fn signal(pid: u32, state_dir: &Path, signal: rustix::process::Signal) -> bool {
+    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+    let Some(id) = to_pid(pid) else {
+        return false;
+    };
+    match pidfd_open(id, PidfdFlags::empty()) {
+        Ok(process) => holds_lock(pid, state_dir) && pidfd_send_signal(&process, signal).is_ok(),
+        // A kernel or a sandbox without it.
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => {
+            holds_lock(pid, state_dir) && rustix::process::kill_process(id, signal).is_ok()
+        }
+        Err(_) => false,
     }
 }
 
-/// Whether a process id that a lock file names is really the node process of this lab: the file may
-/// be older than the process that holds the lock now, and process ids are used again.
-fn is_node_process(pid: u32, dir: &Path) -> bool {
+#[cfg(not(target_os = "linux"))]
+fn signal(pid: u32, state_dir: &Path, signal: rustix::process::Signal) -> bool {
+    let Some(id) = to_pid(pid) else {
+        return false;
+    };
+    holds_lock(pid, state_dir) && rustix::process::kill_process(id, signal).is_ok()
+}
+
+fn to_pid(pid: u32) -> Option<rustix::process::Pid> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+}
+
+/// Whether the lock is held, names this process, and is held by it. The directory may have been moved since
+/// the process was started.
+fn holds_lock(pid: u32, state_dir: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    if daemon::liveness(state_dir) != Liveness::Up(Some(pid)) {
+        return false;
+    }
+    let Ok(lock) = fs::metadata(daemon::lock_path(state_dir)) else {
+        return false;
+    };
     let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else {
         // No /proc on this system: the lock is held and names this process.
         return !Path::new("/proc/self/cmdline").exists();
     };
-    let mut words = command.split(|byte| *byte == 0).skip(1);
-    words.next() == Some(SUBCOMMAND.as_bytes())
-        && words.next() == Some(std::os::unix::ffi::OsStrExt::as_bytes(dir.as_os_str()))
+    if command.split(|byte| *byte == 0).nth(1) != Some(SUBCOMMAND.as_bytes()) {
+        return false;
+    }
+    fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|files| {
+        files.flatten().any(|file| {
+            fs::metadata(file.path())
+                .is_ok_and(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
+        })
+    })
 }
 
 /// Makes sure nobody else has the lab's port: it is changed, with the kubeconfigs, where somebody has.
 pub(super) fn settle_port(home: &super::Home, lab: &str, dir: &Path) -> Result<Option<u16>, Error> {
+    // A lab that is being made must not choose the same one.
+    let _ports = LabLock::take(home, super::port::LOCK)?;
     let mut config = Config::load(dir).map_err(|error| Error::Damaged {
         lab: lab.to_owned(),
         reason: error.to_string(),
@@ -215,4 +261,40 @@ pub(super) fn settle_port(home: &super::Home, lab: &str, dir: &Path) -> Result<O
     config.spec.api_port = port;
     config.save().map_err(Error::io("write state/node.json"))?;
     Ok(Some(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_found_at_the_end_of_a_long_log() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(last_words(dir.path()), None);
+        fs::create_dir(dir.path().join("state")).unwrap();
+        let mut text = "error: long ago\n".to_owned();
+        text.push_str(&"é\n".repeat(1 << 16));
+        fs::write(dir.path().join("state/node.log"), &text).unwrap();
+        assert_eq!(last_words(dir.path()).as_deref(), Some("é"));
+        text.push_str("error: the disk is full\n\n");
+        fs::write(dir.path().join("state/node.log"), &text).unwrap();
+        assert_eq!(last_words(dir.path()).as_deref(), Some("the disk is full"));
+    }
+
+    #[test]
+    fn nobody_is_signalled_who_does_not_hold_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = daemon::lock_path(dir.path());
+        fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
+        assert!(!holds_lock(std::process::id(), dir.path()));
+        let held = fs::File::open(&lock).unwrap();
+        held.lock().unwrap();
+        // Held by this process, which is no node process.
+        assert!(!holds_lock(std::process::id(), dir.path()));
+        assert!(!signal(
+            std::process::id(),
+            dir.path(),
+            rustix::process::Signal::KILL
+        ));
+    }
 }

@@ -62,7 +62,25 @@ pub struct Grade {
     pub passed: bool,
 }
 
+/// Grades that are kept.
+const GRADES: usize = 100;
+
 impl Record {
+    /// Adds a grade. Of very many the oldest go, but never the best one.
+    pub fn add_grade(&mut self, grade: Grade) {
+        self.grades.push(grade);
+        while self.grades.len() > GRADES {
+            let share = |grade: &Grade| (grade.passed, grade.score / grade.max.max(f64::EPSILON));
+            let best = self
+                .grades
+                .iter()
+                .map(share)
+                .fold((false, 0.0), |a, b| if b > a { b } else { a });
+            let first_best = self.grades.iter().position(|grade| share(grade) == best);
+            self.grades.remove(usize::from(first_best == Some(0)));
+        }
+    }
+
     /// Reads the record of the lab in `dir`.
     ///
     /// # Errors
@@ -139,6 +157,26 @@ mod tests {
         });
         saved.save(dir.path()).unwrap();
         assert_eq!(Record::load(dir.path()).unwrap(), saved);
+    }
+
+    #[test]
+    fn grades_are_bounded_and_the_best_one_stays() {
+        let mut record = record();
+        for number in 0..1000_u32 {
+            record.add_grade(Grade {
+                at: Timestamp::UNIX_EPOCH,
+                score: if number == 0 {
+                    10.0
+                } else {
+                    f64::from(number % 7)
+                },
+                max: 10.0,
+                passed: number == 0,
+            });
+        }
+        assert_eq!(record.grades.len(), GRADES);
+        assert!(record.grades[0].passed);
+        assert_eq!(record.grades[GRADES - 1].score, f64::from(999 % 7));
     }
 
     #[test]

@@ -585,3 +585,38 @@ fn namespaces(test: &Test) -> bool {
     }
     found
 }
+
+/// Whether a process runs; one that ended and waits to be reaped does not.
+fn runs(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(") ").next().is_some_and(|s| s.starts_with('Z')))
+}
+
+#[test]
+fn node_process_ends_when_its_lab_is_gone() {
+    let test = Test::new();
+    test.start("sandbox");
+    let pid = test.pid("sandbox").unwrap();
+    fs::remove_dir_all(test.lab("sandbox")).unwrap();
+    // Files that the node was just writing may have come back: whatever is left goes, too.
+    let _ = fs::remove_dir_all(test.lab("sandbox"));
+    test.until("the node process ends", || !runs(pid));
+    test.run(["start", "sandbox", "--engine", "embedded"]).ok();
+}
+
+#[test]
+fn process_of_a_lab_that_was_moved_away_is_stopped() {
+    let test = Test::new();
+    test.start("sandbox");
+    let pid = test.pid("sandbox").unwrap();
+    let labs = test.home().join("labs");
+    // As after a removal that was killed in between.
+    fs::rename(labs.join("sandbox"), labs.join(".old-sandbox")).unwrap();
+    test.run(["start", "sandbox", "--engine", "embedded"]).ok();
+    assert!(!runs(pid));
+    assert!(!labs.join(".old-sandbox").exists());
+    assert_ne!(test.pid("sandbox"), Some(pid));
+    test.run(["stop"])
+        .ok()
+        .stdout("lab sandbox is stopped (ckslab start sandbox goes on with it)\n");
+}

@@ -1,9 +1,12 @@
 //! Replays the recorded exchanges of fixtures/golden/http against our API server, in process, and
 //! compares answers and audit events.
 //!
+//! Exchanges that are known to differ are listed in fixtures/known-differences/http.txt. Any other
+//! difference fails, and so does a listed exchange that agrees: the list only shrinks.
+//!
 //! `REPLAY=09-rbac` runs only sessions whose name contains that; `REPLAY_SHOW=20` prints that many
-//! differences of each session; `REPLAY_STEP=12` prints everything about that step;
-//! `REPLAY_MANAGED=1` shows differences of managed fields too.
+//! differences of each session, listed ones too; `REPLAY_STEP=12` prints everything about that step;
+//! `REPLAY_REWRITE=1` writes the list anew, keeping the reasons that are there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
@@ -30,8 +33,7 @@ use ckslab::node::embedded::store::{Op, Store};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
-/// At least this many exchanges of sessions without controllers must agree; raise it as they do.
-const FLOOR: usize = 2620;
+use crate::report;
 
 struct Silent;
 
@@ -183,6 +185,7 @@ fn sessions() -> Vec<Session> {
         .collect()
 }
 
+#[derive(Default)]
 struct Replayed {
     status: u16,
     headers: Vec<(String, String)>,
@@ -356,6 +359,9 @@ impl Comparison<'_> {
                 }
             }
             (a, b) if a == b => {}
+            // The age of an object in a table.
+            (Value::String(a), Value::String(b))
+                if path.contains(".cells[") && is_age(a) && is_age(b) => {}
             (Value::String(a), Value::String(b))
                 if a.contains("?hash=") && a.split("?hash=").next() == b.split("?hash=").next() => {
             }
@@ -418,6 +424,12 @@ fn sorted_text(value: &Value) -> String {
     }
 }
 
+/// Seconds as tables show them.
+fn is_age(text: &str) -> bool {
+    text.strip_suffix('s')
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
 fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() > 160 {
@@ -453,15 +465,29 @@ struct Replay<'a> {
     sent: HashMap<u64, String>,
 }
 
+/// A watch that is open while later steps are replayed.
+struct Open {
+    step: u64,
+    until: u64,
+    release: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Replayed>,
+}
+
 #[derive(Default)]
 struct Tally {
     agree: usize,
-    /// Differ in managed fields only.
-    managed: usize,
     skipped: usize,
     total: usize,
-    parts: BTreeMap<&'static str, usize>,
-    differences: Vec<String>,
+    differences: Vec<Difference>,
+}
+
+/// An exchange that is not answered or audited as recorded.
+struct Difference {
+    step: u64,
+    /// What differs, in a few words.
+    brief: String,
+    /// All about it.
+    text: String,
 }
 
 impl<'a> Replay<'a> {
@@ -869,10 +895,22 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Closes watches and takes what they saw.
+    async fn finish(&mut self, watches: Vec<Open>) {
+        let mut tasks = Vec::new();
+        for watch in watches {
+            let _ = watch.release.send(());
+            tasks.push((watch.step, watch.task));
+        }
+        for (step, task) in tasks {
+            self.answers.insert(step, task.await.unwrap_or_default());
+        }
+    }
+
     async fn run(mut self) -> Tally {
         let mut tally = Tally::default();
         let mut done = HashSet::new();
-        let mut open: Vec<(u64, u64, tokio::task::JoinHandle<Replayed>)> = Vec::new();
+        let mut open: Vec<Open> = Vec::new();
         let session = self.session;
         self.learn_hashes().await;
         for exchange in &session.exchanges {
@@ -890,60 +928,47 @@ impl<'a> Replay<'a> {
             let is_stream = exchange["response"].get("chunks").is_some();
             // The HTTP layer leaves these bodies out.
             let is_head = exchange["request"]["method"] == "HEAD";
+            let until = exchange["open_until_step"].as_u64().filter(|_| is_stream);
+            let lines = exchange["response"]["chunks"]
+                .as_array()
+                .map_or(0, Vec::len);
+            let (begun, started) = tokio::sync::oneshot::channel();
+            let (release, released) = tokio::sync::oneshot::channel();
             let task = tokio::spawn(async move {
                 let response = pipeline::handle(state, request, peer).await;
-                let mut answer = drain(
-                    response,
-                    if is_stream {
-                        cut + Duration::from_millis(400)
-                    } else {
-                        Duration::from_secs(20)
-                    },
-                )
-                .await;
+                let _ = begun.send(());
+                if until.is_some() {
+                    return drain_until(response, lines, released, cut).await;
+                }
+                let limit = if is_stream {
+                    cut + Duration::from_millis(400)
+                } else {
+                    Duration::from_secs(20)
+                };
+                let mut answer = drain(response, limit).await;
                 if is_head {
                     answer.body.clear();
                 }
                 answer
             });
-            let until = exchange["open_until_step"].as_u64();
-            if let (Some(until), true) = (until, is_stream) {
-                open.push((step, until, task));
-                // Let the watch start before what it is to see happens.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            } else {
-                let answer = task.await.unwrap_or(Replayed {
-                    status: 0,
-                    headers: Vec::new(),
-                    body: Vec::new(),
+            if let Some(until) = until {
+                // What it is to see happens after it has begun.
+                let _ = started.await;
+                open.push(Open {
+                    step,
+                    until,
+                    release,
+                    task,
                 });
+            } else {
+                let answer = task.await.unwrap_or_default();
                 self.answers.insert(step, answer);
             }
-            let mut still = Vec::new();
-            for (watch, until, task) in open {
-                if until <= step && !task.is_finished() {
-                    let _ = tokio::time::timeout(Duration::from_millis(100), async {
-                        while !task.is_finished() {
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                        }
-                    })
-                    .await;
-                }
-                if task.is_finished() {
-                    if let Ok(answer) = task.await {
-                        self.answers.insert(watch, answer);
-                    }
-                } else {
-                    still.push((watch, until, task));
-                }
-            }
+            let (over, still) = open.into_iter().partition(|watch| watch.until <= step);
             open = still;
+            self.finish(over).await;
         }
-        for (watch, _, task) in open {
-            if let Ok(answer) = task.await {
-                self.answers.insert(watch, answer);
-            }
-        }
+        self.finish(open).await;
         self.collect_events();
         for exchange in &session.exchanges {
             self.judge(exchange, &mut tally);
@@ -959,11 +984,7 @@ impl<'a> Replay<'a> {
             return;
         }
         tally.total += 1;
-        let none = Replayed {
-            status: 0,
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
+        let none = Replayed::default();
         let got = self.answers.get(&step).unwrap_or(&none);
         let places = volatile(&exchange["placeholders"]);
         let mut notes: Vec<(&'static str, String)> = Vec::new();
@@ -1003,23 +1024,15 @@ impl<'a> Replay<'a> {
             tally.agree += 1;
             return;
         }
-        let others: Vec<(&'static str, String)> = notes
-            .iter()
-            .filter(|(_, note)| !note.contains("managedFields"))
-            .cloned()
-            .collect();
-        if others.is_empty() {
-            tally.managed += 1;
-            if std::env::var_os("REPLAY_MANAGED").is_none() {
-                return;
-            }
-        } else if std::env::var_os("REPLAY_MANAGED").is_none() {
-            notes = others;
-        }
-        let kinds: HashSet<&'static str> = notes.iter().map(|(kind, _)| *kind).collect();
-        for kind in kinds {
-            *tally.parts.entry(kind).or_default() += 1;
-        }
+        let mut kinds: Vec<&'static str> = notes.iter().map(|(kind, _)| *kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let place = notes[0]
+            .1
+            .split([':', ' ', '\n'])
+            .find(|word| !word.starts_with('['))
+            .unwrap_or_default();
+        let brief = format!("{} {place}", kinds.join("+"));
         let request = &exchange["request"];
         let mut text = format!(
             "  step {step} {} {} {}",
@@ -1036,7 +1049,7 @@ impl<'a> Replay<'a> {
             let note: String = note.chars().take(500).collect();
             text.push_str(&format!("\n      {kind}: {note}"));
         }
-        tally.differences.push(text);
+        tally.differences.push(Difference { step, brief, text });
     }
 
     fn events_of(&self, exchange: &Value, got: &Replayed) -> Vec<Value> {
@@ -1143,34 +1156,70 @@ fn replace_bytes(body: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Status and headers of an answer.
+fn head_of(response: &http::Response<ResponseBody>) -> Replayed {
+    Replayed {
+        status: response.status().as_u16(),
+        headers: response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.as_str().to_owned(),
+                    value.as_bytes().iter().map(|b| *b as char).collect(),
+                )
+            })
+            .collect(),
+        body: Vec::new(),
+    }
+}
+
 /// Reads an answer to its end, or as long as it may take.
 async fn drain(response: http::Response<ResponseBody>, limit: Duration) -> Replayed {
-    let status = response.status().as_u16();
-    let headers = response
-        .headers()
-        .iter()
-        .map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                value.as_bytes().iter().map(|b| *b as char).collect(),
-            )
-        })
-        .collect();
+    let mut answer = head_of(&response);
     let mut body = response.into_body();
-    let mut bytes = Vec::new();
-    let _ = tokio::time::timeout(limit, async {
-        while let Some(Ok(frame)) = body.frame().await {
-            if let Ok(data) = frame.into_data() {
-                bytes.extend_from_slice(&data);
-            }
+    let _ = tokio::time::timeout(limit, read(&mut body, &mut answer.body, usize::MAX)).await;
+    answer
+}
+
+/// Reads a watch: while it is not released whatever comes, then up to the recorded number of lines.
+/// So its end depends on what it saw and not on how fast this machine is; only where lines are
+/// missing does time end it.
+async fn drain_until(
+    response: http::Response<ResponseBody>,
+    lines: usize,
+    released: tokio::sync::oneshot::Receiver<()>,
+    recorded: Duration,
+) -> Replayed {
+    let start = tokio::time::Instant::now();
+    let mut answer = head_of(&response);
+    let mut body = response.into_body();
+    let over = tokio::select! {
+        () = read(&mut body, &mut answer.body, usize::MAX) => true,
+        _ = released => false,
+    };
+    if !over {
+        let patience = Duration::from_secs(2).max(recorded.saturating_sub(start.elapsed()));
+        let _ = tokio::time::timeout(patience, read(&mut body, &mut answer.body, lines)).await;
+        // What came with the last line and is one too many.
+        let _ = tokio::time::timeout(
+            Duration::from_millis(50),
+            read(&mut body, &mut answer.body, usize::MAX),
+        )
+        .await;
+    }
+    answer
+}
+
+/// Reads until there are so many lines, or the end.
+async fn read(body: &mut ResponseBody, into: &mut Vec<u8>, lines: usize) {
+    while into.iter().filter(|byte| **byte == b'\n').count() < lines {
+        let Some(Ok(frame)) = body.frame().await else {
+            break;
+        };
+        if let Ok(data) = frame.into_data() {
+            into.extend_from_slice(&data);
         }
-    })
-    .await;
-    drop(body);
-    Replayed {
-        status,
-        headers,
-        body: bytes,
     }
 }
 
@@ -1347,24 +1396,103 @@ async fn recorded_exchanges_are_answered_and_audited_alike() {
             })
         })
         .collect();
+    let known = KnownDifferences::read();
+    let mut now = KnownDifferences::default();
     let (mut agree, mut total) = (0, 0);
+    let mut surprises = String::new();
     for task in tasks {
         let (name, tally) = task.await.unwrap();
-        println!(
-            "replay {name}: {}/{} agree, {} but for managed fields ({} not compared), others differ in {:?}",
-            tally.agree, tally.total, tally.managed, tally.skipped, tally.parts
-        );
+        report::line(format!(
+            "replay {name}: {}/{} exchanges, {} known to differ, {} not compared",
+            tally.agree,
+            tally.total,
+            known.of(&name),
+            tally.skipped
+        ));
         for difference in tally.differences.iter().take(show) {
-            println!("{difference}");
+            println!("{}", difference.text);
+        }
+        let differing: HashSet<u64> = tally.differences.iter().map(|d| d.step).collect();
+        for difference in &tally.differences {
+            let id = (name.clone(), difference.step);
+            let reason = known.0.get(&id);
+            if reason.is_none() {
+                surprises.push_str(&format!("{name}:\n{}\n", difference.text));
+            }
+            let reason = reason.unwrap_or(&difference.brief).clone();
+            now.0.insert(id, reason);
+        }
+        for ((session, step), reason) in &known.0 {
+            if *session != name || differing.contains(step) {
+                continue;
+            }
+            if reason.starts_with("unstable: ") {
+                now.0.insert((name.clone(), *step), reason.clone());
+            } else {
+                surprises.push_str(&format!(
+                    "{name}:\n  step {step} agrees now: take it off the list\n"
+                ));
+            }
         }
         agree += tally.agree;
         total += tally.total;
     }
-    println!("replay: {agree}/{total}");
-    if std::env::var_os("REPLAY").is_none() {
-        assert!(
-            agree >= FLOOR,
-            "{agree} exchanges agree, fewer than {FLOOR}"
-        );
+    report::line(format!(
+        "replay: {agree}/{total} exchanges, {} known to differ",
+        now.0.len()
+    ));
+    if std::env::var_os("REPLAY_REWRITE").is_some() && std::env::var_os("REPLAY").is_none() {
+        now.write();
+        return;
+    }
+    assert!(
+        surprises.is_empty(),
+        "other differences than fixtures/known-differences/http.txt lists \
+         (REPLAY_REWRITE=1 writes it anew):\n{surprises}"
+    );
+}
+
+/// The list of exchanges that are known to differ: session and step to reason. A reason that begins
+/// with `unstable: ` is of an exchange that may or may not differ.
+#[derive(Default)]
+struct KnownDifferences(BTreeMap<(String, u64), String>);
+
+impl KnownDifferences {
+    const HEAD: &str = "\
+# Exchanges of fixtures/golden/http that are not answered or audited as recorded: session, step, reason.
+# tests/it/replay.rs fails on any other difference, and on a line here whose exchange agrees.
+";
+
+    fn path() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/known-differences/http.txt")
+    }
+
+    fn read() -> Self {
+        let text = std::fs::read_to_string(Self::path()).unwrap_or_default();
+        let mut list = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (id, reason) = line.split_once("  ").expect(line);
+            let (session, step) = id.split_once(' ').expect(line);
+            let before = list.insert(
+                (session.to_owned(), step.parse().expect(line)),
+                reason.trim().to_owned(),
+            );
+            assert_eq!(before, None, "listed twice: {id}");
+        }
+        Self(list)
+    }
+
+    fn write(&self) {
+        let mut text = Self::HEAD.to_owned();
+        for ((session, step), reason) in &self.0 {
+            text.push_str(&format!("{session} {step}  {reason}\n"));
+        }
+        std::fs::create_dir_all(Self::path().parent().unwrap()).unwrap();
+        std::fs::write(Self::path(), text).unwrap();
+    }
+
+    /// How many of a session.
+    fn of(&self, session: &str) -> usize {
+        self.0.keys().filter(|(name, _)| name == session).count()
     }
 }

@@ -1,4 +1,4 @@
-//! The hidden subcommand that turns itself into a command of the node. A process of its own, since
+//! The hidden subcommand that runs a command of the node. A process of its own, since
 //! leaving the host's namespaces is possible only for a process with one thread.
 
 use std::ffi::OsString;
@@ -13,6 +13,13 @@ pub struct NodeEnterArgs {
     /// Only try whether this system allows it
     #[arg(long)]
     probe: bool,
+    /// What this process is for
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_enum, default_value_t = inside::Stage::Outer)]
+    stage: inside::Stage,
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    init: inside::init::InitArgs,
     /// Directory of the lab
     dir: Option<PathBuf>,
     /// Command and its arguments; none for a shell
@@ -25,6 +32,14 @@ pub struct NodeEnterArgs {
 /// # Errors
 /// When the namespaces cannot be made, or the command not be run in them.
 pub fn run(args: &NodeEnterArgs) -> anyhow::Result<Exit> {
-    inside::entering(args.probe, args.dir.as_deref(), &args.command)?;
+    inside::entering(
+        args.probe,
+        #[cfg(target_os = "linux")]
+        args.stage,
+        #[cfg(target_os = "linux")]
+        &args.init,
+        args.dir.as_deref(),
+        &args.command,
+    )?;
     Ok(Exit::Ok)
 }

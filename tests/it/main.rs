@@ -27,5 +27,6 @@ mod static_pod;
 
 mod builder;
 mod cli;
+mod inside;
 mod kubectl;
 mod lab;

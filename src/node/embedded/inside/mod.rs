@@ -14,6 +14,8 @@ use super::daemon::Config;
 use crate::node::{ExecOutput, NodeError};
 
 pub mod files;
+#[cfg(target_os = "linux")]
+pub mod init;
 pub mod mapped;
 #[cfg(target_os = "linux")]
 pub mod namespace;
@@ -84,14 +86,27 @@ fn entering_process() -> Command {
     command
 }
 
-/// What the entering process does: tries whether it could, or turns itself into the command (a shell
-/// where there is none) and does not return.
+/// What an entering process is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Stage {
+    /// Leave the host's namespaces, and wait for the command.
+    Outer,
+    /// Be the first process of the namespaces.
+    Init,
+    /// Become the command.
+    Command,
+}
+
+/// What the entering process does: tries whether it could, or runs the command (a shell where there
+/// is none) and does not return.
 ///
 /// # Errors
 /// When the system does not allow it.
 #[cfg(target_os = "linux")]
 pub fn entering(
     probe: bool,
+    stage: Stage,
+    args: &init::InitArgs,
     lab_dir: Option<&Path>,
     command: &[OsString],
 ) -> Result<(), NodeError> {
@@ -99,25 +114,29 @@ pub fn entering(
     if probe {
         return namespace::probe().map_err(|error| refused(&error));
     }
-    let config = lab_dir
-        .ok_or_else(|| refused(&"no lab"))
-        .and_then(|dir| Config::load(dir).map_err(|error| refused(&error)))?;
-    let code = match namespace::enter(&config, command, command.is_empty()) {
-        namespace::Entered::Setup(failed) => {
-            eprintln!("error: {failed}");
-            CANNOT_ENTER
-        }
+    if stage == Stage::Command {
+        let Err(error) = init::become_command(args, command);
+        let name = command.first().map(|name| name.to_string_lossy());
+        let name = name.unwrap_or_default();
         // As a shell says it.
-        namespace::Entered::Command(name, error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("ckslab: {name}: command not found");
-            127
-        }
-        namespace::Entered::Command(name, error) => {
-            let text = super::process::go_error_text(&error);
-            eprintln!("ckslab: {name}: {text}");
-            126
-        }
+        let (text, code) = match error.kind() {
+            io::ErrorKind::NotFound => ("command not found".to_owned(), 127),
+            _ => (super::process::go_error_text(&error), 126),
+        };
+        eprintln!("ckslab: {name}: {text}");
+        std::process::exit(code);
+    }
+    let lab_dir = lab_dir.ok_or_else(|| refused(&"no lab"))?;
+    let config = Config::load(lab_dir).map_err(|error| refused(&error))?;
+    let code = if stage == Stage::Outer {
+        init::outer(&config, lab_dir, command)
+    } else {
+        init::init(&config, args, command)
     };
+    let code = code.unwrap_or_else(|failed| {
+        eprintln!("error: {failed}");
+        CANNOT_ENTER
+    });
     std::process::exit(i32::from(code))
 }
 
@@ -319,19 +338,16 @@ pub fn shell(config: &Config, way: &Way) -> Result<u8, NodeError> {
     Ok(exit_code(status))
 }
 
-/// Enters the node with this process's standard streams; waits for the command.
+/// Enters the node with this process's standard streams: this process becomes the one that waits for
+/// the command, and signals to it are for the command. Returns only when that fails.
 fn enter(config: &Config, argv: &[String]) -> Result<u8, NodeError> {
+    use std::os::unix::process::CommandExt;
     let lab_dir = config.state_dir.parent().unwrap_or(&config.state_dir);
-    let status = entering_process()
-        .arg("--")
-        .arg(lab_dir)
-        .args(argv)
-        .status()
-        .map_err(|source| NodeError::Io {
-            path: "ckslab".to_owned(),
-            source,
-        })?;
-    Ok(exit_code(status))
+    let source = entering_process().arg("--").arg(lab_dir).args(argv).exec();
+    Err(NodeError::Io {
+        path: "ckslab".to_owned(),
+        source,
+    })
 }
 
 /// The exit code a shell gives for how a process ended.

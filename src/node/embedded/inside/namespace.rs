@@ -1,4 +1,5 @@
-//! A process of the node: private user, mount and host-name namespaces whose `/` is the node root.
+//! A process of the node: private user, mount, process, IPC and host-name namespaces whose `/` is the
+//! node root.
 //!
 //! The node root itself becomes `/`, so whatever a command writes is on the node, and the node
 //! process sees it. Over it lie the host's programs (`/usr`, read-only), `/proc`, a minimal `/dev`,
@@ -9,7 +10,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -66,7 +66,7 @@ pub struct Failed {
     source: io::Error,
 }
 
-fn tried<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Failed {
+pub(super) fn tried<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Failed {
     let what = what.into();
     move |source| Failed {
         what,
@@ -85,22 +85,25 @@ pub fn probe() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Turns this process into a command of the node. Returns only when that fails.
+/// The command (a shell where there is none), about to be run in the namespace [`build`] made.
 ///
-/// # Errors
-/// What failed; [`io::ErrorKind::NotFound`] of the command itself is told apart by [`Entered`].
-pub fn enter(config: &Config, argv: &[OsString], shell: bool) -> Entered {
-    match build(config) {
-        Ok(()) => {}
-        Err(failed) => return Entered::Setup(failed),
-    }
+/// It is started through this program once more, which gives it a session of its own.
+pub fn command(config: &Config, argv: &[OsString], terminal: bool) -> Command {
+    let shell = argv.is_empty();
     let (program, arguments): (OsString, Vec<OsString>) = match argv {
         [first, rest @ ..] => (first.clone(), rest.to_vec()),
         [] if Path::new("/bin/bash").exists() => ("/bin/bash".into(), vec!["-i".into()]),
         [] => ("/bin/sh".into(), vec!["-i".into()]),
     };
-    let mut command = Command::new(&program);
-    command.args(arguments).env_clear();
+    let mut command = Command::new(format!("{RUN}/ckslab"));
+    command
+        .env_clear()
+        .arg(super::SUBCOMMAND)
+        .args(["--stage", "command"]);
+    if terminal {
+        command.arg("--terminal");
+    }
+    command.args(["--", "/"]).arg(program).args(arguments);
     for name in KEPT {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -119,28 +122,20 @@ pub fn enter(config: &Config, argv: &[OsString], shell: bool) -> Entered {
     if shell {
         command.env("PS1", format!("root@{}:\\w# ", config.spec.node_name));
     }
-    if std::env::set_current_dir("/root").is_err() {
-        let _ = std::env::set_current_dir("/");
-    }
-    let error = command.exec();
-    Entered::Command(program.to_string_lossy().into_owned(), error)
+    let home = Path::new("/root");
+    command.current_dir(if home.is_dir() { home } else { Path::new("/") });
+    command
 }
 
-/// Why [`enter`] returned.
-#[derive(Debug)]
-pub enum Entered {
-    /// The namespace could not be made.
-    Setup(Failed),
-    /// The command could not be run in it.
-    Command(String, io::Error),
-}
-
-fn build(config: &Config) -> Result<(), Failed> {
+/// Makes the node's `/` that of this process, the first of its process namespace.
+///
+/// # Errors
+/// What the system does not allow.
+pub fn build(config: &Config) -> Result<(), Failed> {
     let root = &config.node_root;
     // Before the host's files are out of sight.
     let program = std::env::current_exe().map_err(tried("find this program"))?;
     let kubectl = find_program("kubectl");
-    leave(&config.spec.node_name)?;
 
     // The node root becomes a mount of its own, which `pivot_root` needs.
     mount_bind(root, root).map_err(tried("bind the node root"))?;
@@ -150,7 +145,7 @@ fn build(config: &Config) -> Result<(), Failed> {
     for name in ["proc", "sys"] {
         directory(&root.join(name))?;
     }
-    mount_bind_recursive("/proc", root.join("proc")).map_err(tried("bind /proc"))?;
+    processes(&root.join("proc"))?;
     tools(config, root, &program, kubectl.as_deref())?;
 
     std::env::set_current_dir(root).map_err(tried("enter the node root"))?;
@@ -173,16 +168,26 @@ fn build(config: &Config) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Leaves the host's namespaces: root of new ones, which nobody else sees.
-fn leave(host_name: &str) -> Result<(), Failed> {
+/// Leaves the host's namespaces: root of new ones, which nobody else sees. The process namespace is
+/// that of the next process this one starts.
+///
+/// # Errors
+/// What the system does not allow.
+pub fn leave(host_name: &str) -> Result<(), Failed> {
     let user = rustix::process::geteuid().as_raw();
     let group = rustix::process::getegid().as_raw();
     #[expect(
         deprecated,
         reason = "deprecated in favour of an unsafe twin because of shared file descriptor tables, which are not unshared here"
     )]
-    rustix::thread::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWUTS)
-        .map_err(tried("unshare"))?;
+    rustix::thread::unshare(
+        UnshareFlags::NEWUSER
+            | UnshareFlags::NEWNS
+            | UnshareFlags::NEWUTS
+            | UnshareFlags::NEWIPC
+            | UnshareFlags::NEWPID,
+    )
+    .map_err(tried("unshare"))?;
     // A group may be mapped only by who cannot drop groups.
     fs::write("/proc/self/setgroups", "deny").map_err(tried("deny setgroups"))?;
     fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(tried("map the user"))?;
@@ -268,8 +273,47 @@ fn devices(root: &Path) -> Result<(), Failed> {
     }
     directory(&dev.join("shm"))?;
     directory(&dev.join("pts"))?;
-    // The terminal the command is typed in is one of the host's: it keeps its name.
-    let _ = mount_bind("/dev/pts", dev.join("pts"));
+    // Terminals of the node. Without, the command has only the streams it is given.
+    let _ = mount(
+        "devpts",
+        dev.join("pts"),
+        "devpts",
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        Some(c"newinstance,ptmxmode=0666,mode=620"),
+    );
+    Ok(())
+}
+
+/// Files of `/proc` that say nothing of processes.
+const HOST_PROC: [&str; 9] = [
+    "cpuinfo",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "version",
+    "vmstat",
+];
+
+/// `/proc`, which shows the processes of the namespace only.
+fn processes(proc: &Path) -> Result<(), Failed> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if mount("proc", proc, "proc", flags, None).is_ok() {
+        return Ok(());
+    }
+    // Refused where the `/proc` of this machine is itself masked, as in most containers. The host's
+    // would show its processes.
+    mount("tmpfs", proc, "tmpfs", flags, Some(c"mode=555")).map_err(tried("mount /proc"))?;
+    for name in HOST_PROC {
+        let host = Path::new("/proc").join(name);
+        let inside = proc.join(name);
+        if host.is_file() {
+            fs::write(&inside, "").map_err(tried(format!("make /proc/{name}")))?;
+            bind_read_only(&host, &inside)?;
+        }
+    }
     Ok(())
 }
 

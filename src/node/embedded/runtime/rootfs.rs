@@ -177,6 +177,20 @@ impl Rootfs {
         place.files.read(&place.path, limit)
     }
 
+    /// Opens a file for reading; anything but a regular file is refused.
+    ///
+    /// # Errors
+    /// As `open` in the container.
+    pub fn open(&self, path: &str) -> io::Result<File> {
+        let place = self.resolve(path, true)?;
+        let file = place.files.open(&place.path)?;
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(Errno::INVAL.into())
+        }
+    }
+
     /// Opens a file for appending, creating it with `mode`.
     ///
     /// # Errors

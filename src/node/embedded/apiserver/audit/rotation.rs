@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::audit::options::LogOptions;
 use crate::node::embedded::process::go_error_text;
@@ -19,9 +19,27 @@ pub(super) struct Rotating {
     file: Option<File>,
     size: u64,
     limit: Option<u64>,
+    mill: Arc<Mill>,
+}
+
+/// What happens to rotated files. It may take long, so a thread of its own does it, as a goroutine
+/// does upstream: nobody waits for it.
+struct Mill {
+    rootfs: Arc<Rootfs>,
+    path: String,
     max_age: i64,
     max_backup: i64,
     compress: bool,
+    work: Mutex<Work>,
+}
+
+/// Whether the mill runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Idle,
+    Running,
+    /// It runs, and must look again when it is through.
+    Again,
 }
 
 /// The directory of a path.
@@ -35,6 +53,14 @@ pub(super) fn parent(path: &str) -> String {
 impl Rotating {
     /// The file at `path` (absolute), with the limits of the options.
     pub(super) fn new(rootfs: Arc<Rootfs>, path: &str, options: &LogOptions) -> Self {
+        let mill = Arc::new(Mill {
+            rootfs: rootfs.clone(),
+            path: path.to_owned(),
+            max_age: options.max_age,
+            max_backup: options.max_backup,
+            compress: options.compress,
+            work: Mutex::new(Work::Idle),
+        });
         Self {
             rootfs,
             path: path.to_owned(),
@@ -45,9 +71,7 @@ impl Rotating {
                 .ok()
                 .filter(|size| *size > 0)
                 .map(|size| size.saturating_mul(1024 * 1024)),
-            max_age: options.max_age,
-            max_backup: options.max_backup,
-            compress: options.compress,
+            mill,
         }
     }
 
@@ -84,7 +108,7 @@ impl Rotating {
     }
 
     fn open(&mut self, length: u64) -> Result<(), String> {
-        self.prune();
+        self.mill.start();
         let size = match self.rootfs.metadata(&self.path) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -117,7 +141,7 @@ impl Rotating {
         if let Ok(metadata) = self.rootfs.metadata(&self.path) {
             mode = metadata.permissions().mode() & 0o7777;
             let now = jiff::Timestamp::now();
-            let (stem, extension) = self.name_parts();
+            let (stem, extension) = name_parts(&self.path);
             let backup = format!(
                 "{}/{stem}-{}{extension}",
                 parent(&self.path).trim_end_matches('/'),
@@ -140,29 +164,62 @@ impl Rotating {
         })?;
         self.file = Some(file);
         self.size = 0;
-        self.prune();
+        self.mill.start();
         Ok(())
     }
+}
 
-    /// `audit` and `.log`.
-    fn name_parts(&self) -> (String, String) {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
-        match name.rfind('.') {
-            Some(dot) => (
-                name.get(..dot).unwrap_or_default().to_owned(),
-                name.get(dot..).unwrap_or_default().to_owned(),
-            ),
-            None => (name.to_owned(), String::new()),
+/// `audit` and `.log`.
+fn name_parts(path: &str) -> (String, String) {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    match name.rfind('.') {
+        Some(dot) => (
+            name.get(..dot).unwrap_or_default().to_owned(),
+            name.get(dot..).unwrap_or_default().to_owned(),
+        ),
+        None => (name.to_owned(), String::new()),
+    }
+}
+
+impl Mill {
+    fn work(&self) -> std::sync::MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the mill going.
+    fn start(self: &Arc<Self>) {
+        if self.max_age <= 0 && self.max_backup <= 0 && !self.compress {
+            return;
+        }
+        let mut work = self.work();
+        if *work != Work::Idle {
+            *work = Work::Again;
+            return;
+        }
+        let mill = self.clone();
+        let thread = std::thread::Builder::new().name("audit-log-mill".to_owned());
+        if thread.spawn(move || mill.run()).is_ok() {
+            *work = Work::Running;
+        }
+    }
+
+    fn run(&self) {
+        loop {
+            self.prune();
+            let mut work = self.work();
+            if *work == Work::Again {
+                *work = Work::Running;
+            } else {
+                *work = Work::Idle;
+                return;
+            }
         }
     }
 
     /// Removes (and compresses) old files, newest first kept. Failures are ignored, as upstream.
     fn prune(&self) {
-        if self.max_age <= 0 && self.max_backup <= 0 && !self.compress {
-            return;
-        }
         let directory = parent(&self.path);
-        let (stem, extension) = self.name_parts();
+        let (stem, extension) = name_parts(&self.path);
         let prefix = format!("{stem}-");
         let mut old: Vec<(String, String)> = self
             .rootfs
@@ -215,14 +272,23 @@ impl Rotating {
     }
 
     fn compress(&self, path: &str) -> io::Result<()> {
-        // A rotated file is at most the size limit; larger ones are left alone.
-        let content = self.rootfs.read(path, 256 << 20)?;
+        let mut plain = self.rootfs.open(path)?;
+        let mode = plain.metadata()?.permissions().mode() & 0o7777;
         let target = format!("{path}.gz");
-        let file = self.rootfs.append(&target, 0o600)?;
-        let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
-        encoder.write_all(&content)?;
-        encoder.finish()?;
-        self.rootfs.remove_file(path)
+        let file = self.rootfs.append(&target, mode)?;
+        // An earlier attempt may have been cut short.
+        let written = file.set_len(0).and_then(|()| {
+            let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::default());
+            io::copy(&mut plain, &mut encoder)?;
+            encoder.finish()
+        });
+        match written {
+            Ok(_) => self.rootfs.remove_file(path),
+            Err(error) => {
+                let _ = self.rootfs.remove_file(&target);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -287,9 +353,14 @@ mod tests {
                 file: None,
                 size: 0,
                 limit,
-                max_age: 30,
-                max_backup,
-                compress,
+                mill: Arc::new(Mill {
+                    rootfs: self.rootfs.clone(),
+                    path: "/logs/audit.log".to_owned(),
+                    max_age: 30,
+                    max_backup,
+                    compress,
+                    work: Mutex::new(Work::Idle),
+                }),
             }
         }
 
@@ -323,6 +394,14 @@ mod tests {
             while jiff::Timestamp::now().as_millisecond() == now {
                 std::hint::spin_loop();
             }
+        }
+        settle(log);
+    }
+
+    /// Waits for what happens to rotated files.
+    fn settle(log: &Rotating) {
+        while *log.mill.work() != Work::Idle {
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 
@@ -365,6 +444,25 @@ mod tests {
         let files = place.files();
         assert_eq!(files.get("audit-TIME.log.gz").map(Vec::len), Some(1));
         assert_eq!(files.get("audit.log"), Some(&vec![41]));
+    }
+
+    #[test]
+    fn what_an_interrupted_compression_left_is_replaced() {
+        let place = Place::new();
+        let name = format!(
+            "audit-{}.log",
+            jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S%.3f")
+        );
+        let text = "one line\n".repeat(100_000);
+        std::fs::write(place.path(&name), &text).unwrap();
+        std::fs::write(place.path(&format!("{name}.gz")), "half of someth").unwrap();
+        let mut log = place.log(Some(1000), 0, true);
+        write(&mut log, 1);
+        assert!(!place.path(&name).exists());
+        let file = File::open(place.path(&format!("{name}.gz"))).unwrap();
+        let mut read = String::new();
+        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut read).unwrap();
+        assert_eq!(read, text);
     }
 
     #[test]

@@ -186,12 +186,12 @@ pub fn impersonate(
         wanted: &wanted,
         request,
     };
-    let mut modes = state
-        .last_modes
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let last = modes.get(&requestor.username).copied();
+    // Held only to look and to note: the checks take their time.
+    let modes = || {
+        let modes = &state.last_modes.0;
+        modes.lock().unwrap_or_else(PoisonError::into_inner)
+    };
+    let last = modes().get(&requestor.username).copied();
     let mut first_error = None;
     for mode in last
         .into_iter()
@@ -199,6 +199,7 @@ pub fn impersonate(
     {
         match check.mode(mode) {
             Ok(Some(user)) => {
+                let mut modes = modes();
                 if modes.len() >= REMEMBERED {
                     modes.clear();
                 }

@@ -252,9 +252,8 @@ pub fn rule_allows(rule: &Rule, attributes: &Attributes) -> bool {
         return rule.non_resource_urls.iter().any(|url| {
             url == "*"
                 || *url == attributes.path
-                || url
-                    .strip_suffix('*')
-                    .is_some_and(|prefix| attributes.path.starts_with(prefix))
+                // Go trims every asterisk at the end, not only the last.
+                || (url.ends_with('*') && attributes.path.starts_with(url.trim_end_matches('*')))
         });
     }
     has(&rule.api_groups, &attributes.group)
@@ -339,29 +338,32 @@ impl Rbac {
         });
         out
     }
+}
 
-    /// The rules of a role, as a binding would find them (for escalation checks).
-    ///
-    /// # Errors
-    /// The text of the error, when there is no such role.
-    pub fn role_rules(
-        &self,
-        store: &Store,
-        kind: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Vec<Rule>, String> {
-        let compiled = self.compiled(store);
-        let (rules, word) = if kind == "Role" {
-            (
-                compiled.roles.get(&(namespace.to_owned(), name.to_owned())),
-                "role",
-            )
-        } else {
-            (compiled.cluster_roles.get(name), "clusterrole")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asterisks_end_paths_as_in_go() {
+        let allows = |url: &str, path: &str| {
+            let rule = Rule {
+                verbs: vec!["get".to_owned()],
+                non_resource_urls: vec![url.to_owned()],
+                ..Rule::default()
+            };
+            let attributes = Attributes {
+                verb: "get".to_owned(),
+                path: path.to_owned(),
+                ..Attributes::default()
+            };
+            rule_allows(&rule, &attributes)
         };
-        rules
-            .map(|rules| rules.as_ref().clone())
-            .ok_or_else(|| format!("{word}.rbac.authorization.k8s.io {} not found", quote(name)))
+        assert!(allows("*", "/metrics"));
+        assert!(allows("/healthz/*", "/healthz/etcd"));
+        assert!(!allows("/healthz/*", "/healthz"));
+        assert!(allows("/healthz/**", "/healthz/etcd"));
+        assert!(allows("**", "/metrics"));
+        assert!(!allows("/m*s", "/metrics"));
     }
 }

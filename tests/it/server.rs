@@ -36,10 +36,7 @@ struct Server {
 
 impl Server {
     fn new(root: &Path, flags: &[&str]) -> Self {
-        let mut arguments = vec![
-            "--authorization-mode=Node,RBAC".to_owned(),
-            "--etcd-servers=https://127.0.0.1:2379".to_owned(),
-        ];
+        let mut arguments = vec!["--etcd-servers=https://127.0.0.1:2379".to_owned()];
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let memory = Arc::new(Memory::default());
         let mut machine = Arc::into_inner(replay::machine(Store::in_memory())).unwrap();
@@ -139,7 +136,7 @@ const UPGRADE: [(&str, &str); 4] = [
 #[tokio::test]
 async fn reading_is_not_enough_to_open_a_session() {
     let root = tempfile::tempdir().unwrap();
-    let server = Server::new(root.path(), &[]);
+    let server = Server::new(root.path(), &["--authorization-mode=Node,RBAC"]);
     server.pod(json!({}), "containerd://1").await;
     for (user, verbs) in [
         ("reader", json!(["get"])),
@@ -196,7 +193,7 @@ async fn a_followed_log_goes_on_until_its_container_ends() {
     std::fs::create_dir_all(&directory).unwrap();
     let path = directory.join("0.log");
     std::fs::write(&path, "2026-01-01T00:00:00Z stderr F first\n").unwrap();
-    let server = Server::new(root.path(), &[]);
+    let server = Server::new(root.path(), &["--authorization-mode=Node,RBAC"]);
     let annotations = json!({"kubernetes.io/config.mirror": "abc"});
     server.pod(annotations.clone(), "containerd://1").await;
     let response = server
@@ -238,7 +235,7 @@ async fn a_log_is_below_the_directory_of_logs() {
     let secret = root.path().join("secret/etcd");
     std::fs::create_dir_all(&secret).unwrap();
     std::fs::write(secret.join("0.log"), "T stdout F secret\n").unwrap();
-    let server = Server::new(root.path(), &[]);
+    let server = Server::new(root.path(), &["--authorization-mode=Node,RBAC"]);
     for uid in ["x/../../../../secret", "x/etcd/../../../../../secret", ".."] {
         server
             .pod(
@@ -256,4 +253,48 @@ async fn a_log_is_below_the_directory_of_logs() {
             .await;
         assert_eq!(text(response).await, "", "{uid}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_past_the_limit_are_asked_to_come_back() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Arc::new(Server::new(
+        root.path(),
+        &[
+            "--authorization-mode=AlwaysAllow",
+            "--max-requests-inflight=1",
+            "--max-mutating-requests-inflight=0",
+        ],
+    ));
+    // Without etcd the first request waits.
+    server.state.machine.etcd_up.send_replace(false);
+    let path = "/api/v1/namespaces/default/pods";
+    let first = {
+        let server = server.clone();
+        tokio::spawn(async move { server.get("jane", &[], path, &[]).await })
+    };
+    let mut waits = server.state.machine.etcd_up.receiver_count();
+    while waits == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        waits = server.state.machine.etcd_up.receiver_count();
+    }
+    let refused = server.get("joe", &[], path, &[]).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(
+        text(refused).await,
+        "Too many requests, please try again later.\n"
+    );
+    let events = server.memory.take();
+    let last = serde_json::to_value(events.last().unwrap()).unwrap();
+    assert_eq!(last["responseStatus"]["code"], 429);
+    assert_eq!(last["annotations"], Value::Null);
+    // Neither probes nor administrators are held up.
+    let probe = server.get("system:anonymous", &[], "/livez", &[]).await;
+    assert_eq!(probe.status(), 500, "it says that etcd is down");
+    let admin = server.get("root", &["system:masters"], "/version", &[]);
+    assert_eq!(admin.await.status(), 200);
+    server.state.machine.etcd_up.send_replace(true);
+    assert_eq!(first.await.unwrap().status(), 200);
+    assert_eq!(server.get("joe", &[], path, &[]).await.status(), 200);
 }

@@ -1,12 +1,94 @@
 //! Priority and fairness, as far as clients see it: which flow schema and priority level a request
-//! fell under (`k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`). Nothing is queued.
+//! fell under (`k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`). Nothing is queued: what is
+//! too much is refused at once, as `filters/maxinflight.go` does.
+
+use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+use super::api::ApiResponse;
 use super::authz::PRIVILEGED;
+use super::flags::Flags;
+use super::health;
 use super::request::{RequestInfo, UserInfo};
 use super::state::ApiState;
+
+/// Bytes of request bodies that may be in memory at once.
+const BODIES: usize = 64 << 20;
+
+/// How much is done at once.
+pub struct Limits {
+    reading: Option<Arc<Semaphore>>,
+    mutating: Option<Arc<Semaphore>>,
+    bodies: Arc<Semaphore>,
+}
+
+impl Limits {
+    /// The limits of a command line: with priority and fairness both numbers are one limit.
+    #[must_use]
+    pub fn new(flags: &Flags) -> Self {
+        let number = |name: &str| usize::try_from(flags.line.int(name)).unwrap_or(0);
+        let places = |number: usize| {
+            (number > 0).then(|| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS))))
+        };
+        let reading = number("max-requests-inflight");
+        let mutating = number("max-mutating-requests-inflight");
+        let (reading, mutating) = if flags.line.bool("enable-priority-and-fairness") {
+            let both = places(reading.saturating_add(mutating));
+            (both.clone(), both)
+        } else {
+            (places(reading), places(mutating))
+        };
+        Self {
+            reading,
+            mutating,
+            bodies: Arc::new(Semaphore::new(BODIES)),
+        }
+    }
+
+    /// A place for a request, kept while it is handled; exempt requests need none.
+    ///
+    /// # Errors
+    /// When all places are taken: the answer is [`too_many`].
+    pub fn enter(
+        &self,
+        user: &UserInfo,
+        info: &RequestInfo,
+    ) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+        if classify(user, info).1 == "exempt" {
+            return Ok(None);
+        }
+        let places = if matches!(info.verb.as_str(), "get" | "list" | "watch") {
+            &self.reading
+        } else {
+            &self.mutating
+        };
+        places.clone().map(Semaphore::try_acquire_owned).transpose()
+    }
+
+    /// Room for so many bytes of a body, kept while they are; `None`: there is none left.
+    #[must_use]
+    pub fn body(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        self.bodies.clone().try_acquire_many_owned(bytes).ok()
+    }
+}
+
+/// The answer to what is too much.
+#[must_use]
+pub fn too_many() -> ApiResponse {
+    let mut response = health::text(
+        429,
+        "Too many requests, please try again later.\n".to_owned(),
+        true,
+    );
+    response
+        .headers
+        .push((http::header::RETRY_AFTER, HeaderValue::from_static("1")));
+    response
+}
 
 /// The flow schema and priority level of the bootstrap configuration that a request falls under.
 fn classify(user: &UserInfo, info: &RequestInfo) -> (&'static str, &'static str) {
@@ -80,4 +162,59 @@ pub fn headers(
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::options::pflag::CommandLine;
+
+    fn limits(flags: &[&str]) -> Limits {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Limits::new(&Flags::from(CommandLine::parse(&flags).unwrap()))
+    }
+
+    fn info(verb: &str) -> RequestInfo {
+        RequestInfo {
+            verb: verb.to_owned(),
+            is_resource: true,
+            resource: "pods".to_owned(),
+            ..RequestInfo::default()
+        }
+    }
+
+    #[test]
+    fn both_numbers_are_one_limit_with_fairness_and_two_without() {
+        let user = UserInfo::default();
+        let one = [
+            "--max-requests-inflight=1",
+            "--max-mutating-requests-inflight=1",
+        ];
+        let both = limits(&one);
+        let _first = both.enter(&user, &info("list")).unwrap();
+        let _second = both.enter(&user, &info("get")).unwrap();
+        assert!(both.enter(&user, &info("create")).is_err());
+        let masters = UserInfo {
+            groups: vec![PRIVILEGED.to_owned()],
+            ..UserInfo::default()
+        };
+        assert!(both.enter(&masters, &info("create")).is_ok());
+
+        let [reading, mutating] = one;
+        let apart = limits(&[reading, mutating, "--enable-priority-and-fairness=false"]);
+        let first = apart.enter(&user, &info("list")).unwrap();
+        assert!(apart.enter(&user, &info("list")).is_err());
+        let _other = apart.enter(&user, &info("create")).unwrap();
+        drop(first);
+        assert!(apart.enter(&user, &info("list")).is_ok());
+    }
+
+    #[test]
+    fn bodies_have_room_until_they_are_gone() {
+        let limits = limits(&[]);
+        let held = limits.body(BODIES).unwrap();
+        assert!(limits.body(1).is_none());
+        drop(held);
+        assert!(limits.body(1).is_some());
+    }
 }

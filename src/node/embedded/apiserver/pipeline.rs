@@ -8,10 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::api::ApiResponse;
 use super::audit::ending::finish;
@@ -276,7 +277,16 @@ impl Call<'_> {
             Err(status) => return refusal(status),
         };
         let flow = flow::headers(self.state, &user, &self.info);
-        let mut response = self.authorized(user, &attributes, body).await;
+        // What runs for long would hold its place for long.
+        let place = if request_info::is_long_running(&self.info) {
+            Ok(None)
+        } else {
+            self.state.limits.enter(&user, &self.info)
+        };
+        let mut response = match &place {
+            Ok(_) => self.authorized(user, &attributes, body).await,
+            Err(_) => flow::too_many(),
+        };
         // What took over the connection answers for itself.
         if response.code != 101 {
             response.headers.extend(flow);
@@ -348,10 +358,14 @@ impl Call<'_> {
         if resource.is_some() && !request_info::is_long_running(info) {
             etcd(state).await?;
         }
-        let bytes = if self.upgrade.is_some() {
-            Bytes::new()
+        // The room of the body is held until the request is answered.
+        let (bytes, _room) = if self.upgrade.is_some() {
+            (Bytes::new(), None)
         } else {
-            read_body(body).await?
+            match read_body(state, body).await? {
+                Some(body) => body,
+                None => return Ok(flow::too_many()),
+            }
         };
         let mut request = ApiRequest {
             info: self.info.clone(),
@@ -422,10 +436,31 @@ async fn etcd(state: &ApiState) -> Result<(), Status> {
     }
 }
 
-async fn read_body(body: RequestBody) -> Result<Bytes, Status> {
-    let reading = Limited::new(body, BODY_LIMIT).collect();
+/// A body and the room it takes; `None` when there is no room for it.
+async fn read_body(
+    state: &ApiState,
+    body: RequestBody,
+) -> Result<Option<(Bytes, Option<OwnedSemaphorePermit>)>, Status> {
+    let reading = async {
+        let mut body = Limited::new(body, BODY_LIMIT);
+        let (mut bytes, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            let Some(more) = state.limits.body(data.len()) else {
+                return Ok(None);
+            };
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Some((bytes.freeze(), room)))
+    };
     match tokio::time::timeout(BODY_TIME, reading).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Ok(whole)) => Ok(whole),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::new(
             413,
             "RequestEntityTooLarge",

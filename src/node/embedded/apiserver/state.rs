@@ -12,6 +12,7 @@ use super::authn::tokens::Tokens;
 use super::authz::rbac::Rbac;
 use super::catalog::Resource;
 use super::flags::Flags;
+use super::flow::Limits;
 use super::impersonation::LastModes;
 use super::klog::Klog;
 use crate::node::embedded::machine::Machine;
@@ -35,6 +36,8 @@ pub struct ApiState {
     pub authn: Authn,
     /// Impersonation modes that worked last.
     pub last_modes: LastModes,
+    /// How much is done at once.
+    pub limits: Limits,
     /// Audit policy and backends.
     pub audit: Arc<Sink>,
     /// Log.
@@ -53,6 +56,7 @@ impl ApiState {
             store: machine.store.clone(),
             machine,
             tokens: Tokens::default(),
+            limits: Limits::new(&flags),
             flags,
             custom: CustomCatalog::default(),
             rbac: Rbac::default(),

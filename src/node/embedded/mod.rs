@@ -18,3 +18,4 @@ pub mod runtime;
 pub mod snapshot;
 pub mod store;
 pub mod tools;
+pub mod version;

@@ -1,6 +1,7 @@
 //! `/metrics`: the few families that lessons on audit look at.
 
 use super::state::ApiState;
+use crate::node::embedded::version::KUBERNETES;
 
 /// The text of the answer.
 #[must_use]
@@ -39,7 +40,9 @@ pub fn text(state: &ApiState) -> String {
         "kubernetes_build_info",
         "[ALPHA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
         "gauge",
-        &["kubernetes_build_info{build_date=\"2026-06-10T00:00:00Z\",compiler=\"gc\",git_commit=\"0000000000000000000000000000000000000000\",git_tree_state=\"clean\",git_version=\"v1.36.2\",go_version=\"go1.27.3-X:nojsonv2\",major=\"1\",minor=\"36\",platform=\"linux/amd64\"} 1".to_owned()],
+        &[format!(
+            "kubernetes_build_info{{build_date=\"2026-06-10T00:00:00Z\",compiler=\"gc\",git_commit=\"0000000000000000000000000000000000000000\",git_tree_state=\"clean\",git_version=\"{KUBERNETES}\",go_version=\"go1.27.3-X:nojsonv2\",major=\"1\",minor=\"36\",platform=\"linux/amd64\"}} 1"
+        )],
     );
     family(
         "process_start_time_seconds",

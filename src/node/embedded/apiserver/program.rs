@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::flags::{Flags, help, validate};
 use super::klog::Klog;
-use super::version;
-use super::{encoding, startup};
+use super::{encoding, startup, version};
 use crate::audit::options::number::quote;
 use crate::audit::options::pflag::CommandLine;
 use crate::audit::options::table;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::{Process, Program};
+use crate::node::embedded::version::KUBERNETES;
 
 /// kube-apiserver.
 pub struct KubeApiServer {
@@ -85,7 +85,7 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
         }
         "false" => {}
         _ => {
-            output.stdout(&format!("Kubernetes {}", version::GIT_VERSION));
+            output.stdout(&format!("Kubernetes {}", KUBERNETES));
             return 0;
         }
     }
@@ -142,11 +142,7 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
     if !errors.is_empty() {
         return failed(&klog, &aggregate(&errors));
     }
-    klog.info(
-        0,
-        "server.go:184",
-        &format!("Version: {}", version::GIT_VERSION),
-    );
+    klog.info(0, "server.go:184", &format!("Version: {}", KUBERNETES));
     klog.info(
         0,
         "server.go:186",

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Version of Kubernetes.
-pub const GIT_VERSION: &str = "v1.36.2";
+use crate::node::embedded::version::KUBERNETES;
 
 /// The body of `/version`.
 #[must_use]
@@ -15,7 +14,7 @@ pub fn info() -> Value {
         "emulationMinor": "36",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "35",
-        "gitVersion": GIT_VERSION,
+        "gitVersion": KUBERNETES,
         "gitCommit": "0000000000000000000000000000000000000000",
         "gitTreeState": "clean",
         "buildDate": "2026-06-10T00:00:00Z",

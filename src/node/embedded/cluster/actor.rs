@@ -12,9 +12,10 @@ use crate::node::embedded::apiserver::api::Body;
 use crate::node::embedded::apiserver::kinds::edit::text_at;
 use crate::node::embedded::apiserver::request::UserInfo;
 use crate::node::embedded::machine::{LocalRequest, Machine};
+use crate::node::embedded::version::KUBERNETES;
 
-/// Version part of every user agent.
-const VERSION: &str = "v1.36.2 (linux/amd64) kubernetes/0000000";
+/// What follows the version in every user agent.
+const PLATFORM: &str = "(linux/amd64) kubernetes/0000000";
 
 /// An identity with its user agent.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl Actor {
                 extra: credential_extra(format!("X509SHA256={credential}")),
                 ..Default::default()
             },
-            agent: format!("{program}/{VERSION}{suffix}"),
+            agent: format!("{program}/{KUBERNETES} {PLATFORM}{suffix}"),
             source_ip: machine.node_ip.clone(),
         }
     }
@@ -90,7 +91,7 @@ impl Actor {
                 extra: credential_extra(format!("JTI={}", uuid::Uuid::new_v4())),
                 username: user.clone(),
             },
-            agent: format!("kube-controller-manager/{VERSION}/{user}"),
+            agent: format!("kube-controller-manager/{KUBERNETES} {PLATFORM}/{user}"),
             source_ip: machine.node_ip.clone(),
         }
     }
@@ -109,16 +110,9 @@ impl Actor {
                 ],
                 ..Default::default()
             },
-            agent: format!("kube-apiserver/{VERSION}"),
+            agent: format!("kube-apiserver/{KUBERNETES} {PLATFORM}"),
             source_ip: "::1".to_owned(),
         }
-    }
-
-    /// Seen from another address.
-    #[must_use]
-    pub fn from_address(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.source_ip);
-        self
     }
 
     /// The machine.

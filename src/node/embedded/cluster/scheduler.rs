@@ -14,6 +14,7 @@ use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::{Process, Program};
 use crate::node::embedded::store::Stored;
+use crate::node::embedded::version::KUBERNETES;
 
 /// The scheduler of the control-plane node.
 pub struct KubeScheduler {
@@ -39,7 +40,7 @@ impl Program for KubeScheduler {
             };
             log(
                 "server.go:159",
-                "\"Starting Kubernetes Scheduler\" version=\"v1.36.2\"",
+                &format!("\"Starting Kubernetes Scheduler\" version=\"{KUBERNETES}\""),
             );
             tokio::select! {
                 () = terminate.cancelled() => 0,

@@ -349,7 +349,7 @@ impl Kubelet {
     fn announce(&mut self) {
         self.journal
             .systemd("Started kubelet.service - kubelet: The Kubernetes Node Agent.");
-        let version = crate::node::embedded::runtime::image::KUBERNETES;
+        let version = crate::node::embedded::version::KUBERNETES;
         self.journal.info(
             "server.go:525",
             "Kubelet version",

@@ -11,9 +11,6 @@ pub mod files;
 pub mod kubeconfig;
 pub mod pki;
 
-/// Kubernetes release of the node.
-pub const KUBERNETES_VERSION: &str = "v1.36.2";
-
 /// What is particular to one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {

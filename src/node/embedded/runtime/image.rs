@@ -2,8 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// The Kubernetes version of the node's control plane.
-pub const KUBERNETES: &str = "v1.36.2";
+use crate::node::embedded::version::KUBERNETES;
 
 /// Repositories of the control plane, with the tags that exist on the node.
 const CONTROL_PLANE: [(&str, &str); 4] = [

@@ -13,6 +13,7 @@ use crate::node::embedded::runtime::image;
 use crate::node::embedded::snapshot::{
     ContainerSnapshot, ContainerState, NodeSnapshot, PodSnapshot, tail_of_file,
 };
+use crate::node::embedded::version::KUBERNETES;
 
 const USAGE: &str = "NAME:
    crictl - client for CRI
@@ -361,7 +362,7 @@ fn images(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         "kube-scheduler",
         "kube-proxy",
     ] {
-        names.push(format!("registry.k8s.io/{component}:{}", image::KUBERNETES));
+        names.push(format!("registry.k8s.io/{component}:{}", KUBERNETES));
     }
     names.push("registry.k8s.io/pause:3.10.1".into());
     names.sort_unstable();

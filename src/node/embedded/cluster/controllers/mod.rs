@@ -31,6 +31,7 @@ use crate::node::embedded::apiserver::kinds::selector;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::{Process, Program};
 use crate::node::embedded::store::{Change, Stored};
+use crate::node::embedded::version::KUBERNETES;
 
 /// Line of a component's log (`k8s.io/klog`).
 #[must_use]
@@ -63,7 +64,7 @@ impl Program for KubeControllerManager {
             };
             log(
                 "controllermanager.go:189",
-                "\"Starting\" version=\"v1.36.2\"",
+                &format!("\"Starting\" version=\"{KUBERNETES}\""),
             );
             tokio::select! {
                 () = terminate.cancelled() => 0,

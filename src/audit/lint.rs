@@ -90,17 +90,6 @@ pub fn lint(bytes: &[u8]) -> Report {
     }
 }
 
-/// Lints a policy of which there is no text: findings have no place.
-#[must_use]
-pub fn lint_loaded(policy: &Policy) -> Vec<Finding> {
-    let mut linter = Linter {
-        tree: None,
-        findings: Vec::new(),
-    };
-    lint_policy(&mut linter, policy);
-    linter.findings
-}
-
 fn lint_policy(linter: &mut Linter<'_>, policy: &Policy) {
     resources::check(linter, policy);
     verbs::check(linter, policy);

@@ -617,4 +617,15 @@ mod tests {
             .any(|stored| stored.value.to_string().contains("of the host"));
         assert!(!leaked);
     }
+
+    #[test]
+    fn an_empty_store_is_seeded_once() {
+        let (_dir, config) = made();
+        let store = Store::in_memory();
+        seed(&config, &store).unwrap();
+        let revision = store.revision();
+        seed(&config, &store).unwrap();
+        assert_eq!(store.revision(), revision);
+        assert!(store.get("/registry/core/nodes/node01").is_some());
+    }
 }

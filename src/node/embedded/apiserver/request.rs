@@ -113,8 +113,6 @@ pub struct AuditDraft {
     pub omit_managed_fields: bool,
     /// Recorded request body.
     pub request_object: Option<Value>,
-    /// Recorded response body.
-    pub response_object: Option<Value>,
     /// Overrides of the object reference found out later: name, namespace, uid, resourceVersion...
     pub object_ref: Option<crate::audit::event::ObjectReference>,
     /// Annotations.
@@ -146,12 +144,6 @@ impl AuditContext {
     #[must_use]
     pub fn wants_request(&self) -> bool {
         self.with(|draft| draft.level >= Some(crate::audit::level::Level::Request))
-    }
-
-    /// Whether the response body is recorded.
-    #[must_use]
-    pub fn wants_response(&self) -> bool {
-        self.with(|draft| draft.level >= Some(crate::audit::level::Level::RequestResponse))
     }
 
     /// Records a decoded request object (`LogRequestObject` of `pkg/audit/request.go`): completes the

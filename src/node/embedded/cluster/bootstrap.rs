@@ -6,14 +6,11 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
-
-use crate::node::embedded::store::{Op, Store, StoreError};
 
 /// What the initial objects must say about this lab.
 #[derive(Debug, Clone)]
@@ -91,27 +88,6 @@ pub fn entries(facts: &Facts) -> Vec<(String, Value)> {
         .collect();
     sign_cluster_info(&mut entries);
     entries
-}
-
-/// Writes the initial objects into an empty store, in one commit; gives whether it was empty.
-///
-/// # Errors
-/// When the store cannot write.
-pub fn seed(store: &Store, facts: &Facts) -> Result<bool, StoreError> {
-    if store.get("/registry/core/namespaces/kube-system").is_some() {
-        return Ok(false);
-    }
-    // An object may be there already (seeded by a scenario before the first start): it stays.
-    let ops = entries(facts)
-        .into_iter()
-        .filter(|(key, _)| store.get(key).is_none())
-        .map(|(key, value)| Op::Create {
-            key,
-            value: Arc::new(value),
-        })
-        .collect();
-    store.commit_blocking(ops)?;
-    Ok(true)
 }
 
 fn recorded() -> Value {
@@ -406,16 +382,6 @@ mod tests {
             node["metadata"]["creationTimestamp"],
             "2027-01-02T03:03:21Z"
         );
-    }
-
-    #[test]
-    fn an_empty_store_is_seeded_once() {
-        let store = Store::in_memory();
-        assert!(seed(&store, &facts()).unwrap());
-        let revision = store.revision();
-        assert!(!seed(&store, &facts()).unwrap());
-        assert_eq!(store.revision(), revision);
-        assert!(store.get("/registry/core/nodes/node01").is_some());
     }
 
     #[test]

@@ -205,12 +205,6 @@ impl Recorder {
                 }
                 event.request_object = Some(object);
             }
-            if self.decision.level >= Level::RequestResponse
-                && event.response_object.is_none()
-                && let Some(object) = &draft.response_object
-            {
-                event.response_object = Some(object.clone());
-            }
             draft.unencodable.clone()
         });
         match refusal {

@@ -62,11 +62,4 @@ impl Flags {
     pub fn secure_port(&self) -> i64 {
         self.line.int("secure-port")
     }
-
-    /// Whether an admission plugin is on: enabled by default or by flag, and not disabled.
-    #[must_use]
-    pub fn admission_enabled(&self, plugin: &str, by_default: bool) -> bool {
-        let listed = |flag: &str| self.line.list(flag).iter().any(|name| name == plugin);
-        !listed("disable-admission-plugins") && (by_default || listed("enable-admission-plugins"))
-    }
 }

@@ -60,15 +60,6 @@ impl Selector {
         self.0.is_empty()
     }
 
-    /// The one name selected by `metadata.name=NAME`, if any.
-    #[must_use]
-    pub fn exact_name(&self) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|term| term.field == "metadata.name" && !term.negated)
-            .map(|term| term.value.as_str())
-    }
-
     /// Whether objects of this resource can be selected by these fields.
     ///
     /// # Errors

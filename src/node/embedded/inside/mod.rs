@@ -16,6 +16,7 @@ use crate::node::{ExecOutput, NodeError};
 pub mod files;
 #[cfg(target_os = "linux")]
 pub mod init;
+mod kubectl;
 pub mod mapped;
 #[cfg(target_os = "linux")]
 pub mod namespace;

@@ -620,3 +620,46 @@ fn process_of_a_lab_that_was_moved_away_is_stopped() {
         .ok()
         .stdout("lab sandbox is stopped (ckslab start sandbox goes on with it)\n");
 }
+
+#[test]
+fn entering_the_node_makes_nothing_behind_its_links() {
+    let test = Test::new();
+    test.start("sandbox");
+    let outside = test.work().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let run = test.node("sandbox", "/run");
+    let _ = fs::remove_dir_all(&run);
+    symlink(&outside, &run).unwrap();
+    let refused = test.run(["exec", "--", "sh", "-c", "true"]);
+    assert_ne!(refused.code, 0);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{refused:?}");
+}
+
+#[test]
+fn kubectl_without_namespaces_knows_the_nodes_files_only() {
+    let test = Test::new().env("CKSLAB_NO_NAMESPACES", "1");
+    if !crate::builder::has_kubectl() {
+        return;
+    }
+    test.start("sandbox");
+    let seen = test
+        .run(["exec", "--", "kubectl", "get", "ns", "default", "-oname"])
+        .ok();
+    assert_eq!(seen.stdout, "namespace/default\n");
+    let made = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mine}\n";
+    fs::write(test.node("sandbox", "/root/cm.yaml"), made).unwrap();
+    test.run(["exec", "--", "kubectl", "apply", "-f", "cm.yaml"])
+        .ok()
+        .stdout("configmap/mine created\n");
+    test.run([
+        "exec",
+        "--",
+        "kubectl",
+        "get",
+        "ns",
+        "-o",
+        "jsonpath-file=/etc/passwd",
+        "--cache-dir=/tmp",
+    ])
+    .code(4);
+}

@@ -20,6 +20,7 @@ use rustix::mount::{
 };
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
+use super::super::confine::Confined;
 use super::super::daemon::Config;
 use super::super::kubelet::REQUESTS;
 
@@ -136,6 +137,7 @@ pub fn build(config: &Config) -> Result<(), Failed> {
     // Before the host's files are out of sight.
     let program = std::env::current_exe().map_err(tried("find this program"))?;
     let kubectl = find_program("kubectl");
+    no_links(&Confined::new(root))?;
 
     // The node root becomes a mount of its own, which `pivot_root` needs.
     mount_bind(root, root).map_err(tried("bind the node root"))?;
@@ -164,6 +166,24 @@ pub fn build(config: &Config) -> Result<(), Failed> {
         CapabilitySet::MKNOD,
     ] {
         let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+    }
+    Ok(())
+}
+
+/// Directories of the node that things are made or mounted in before it is entered.
+const MOUNT_POINTS: [&str; 7] = ["dev", "etc", "proc", "run", RUN, "sys", "usr"];
+
+/// Refuses a node where one of these is a link: it would be followed on the host.
+fn no_links(node: &Confined) -> Result<(), Failed> {
+    for path in MOUNT_POINTS {
+        let found = node.symlink_metadata(path);
+        if found.is_ok_and(|meta| !meta.is_dir()) {
+            let path = path.trim_start_matches('/');
+            let error = io::Error::other(format!(
+                "`/{path}` of the node is no directory: remove it to enter the node"
+            ));
+            return Err(tried("mount")(error));
+        }
     }
     Ok(())
 }
@@ -202,6 +222,7 @@ pub fn leave(host_name: &str) -> Result<(), Failed> {
 
 /// The host's programs, read-only: `/usr`, and what an older system keeps beside it.
 fn programs(root: &Path) -> Result<(), Failed> {
+    directory(&root.join("usr"))?;
     bind_read_only(Path::new("/usr"), &root.join("usr"))?;
     for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix"] {
         let host = Path::new("/").join(name);
@@ -367,15 +388,18 @@ fn find_program(name: &str) -> Option<PathBuf> {
         .and_then(|path| path.canonicalize().ok())
 }
 
+/// Makes one directory in one that is there. Where a link or a file is in the way it is an error: a link
+/// would be followed on the host.
 fn directory(path: &Path) -> Result<(), Failed> {
-    if path.is_dir() {
-        return Ok(());
+    let failed = |error: io::Error| tried(format!("make {}", path.display()))(error);
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(failed(io::Error::from(io::ErrorKind::NotADirectory))),
+        Err(_) => fs::DirBuilder::new()
+            .mode(0o755)
+            .create(path)
+            .map_err(failed),
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(path)
-        .map_err(tried(format!("make {}", path.display())))
 }
 
 /// Binds a file or tree, read-only throughout.
@@ -425,4 +449,33 @@ fn unescape(field: &str) -> String {
         .replace("\\011", "\t")
         .replace("\\012", "\n")
         .replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_behind_a_link_of_the_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("node"), dir.path().join("outside"));
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(&outside).unwrap();
+        let node = Confined::new(&root);
+        no_links(&node).unwrap();
+        directory(&root.join("run")).unwrap();
+        no_links(&node).unwrap();
+        symlink(&outside, root.join("run/ckslab")).unwrap();
+        assert!(directory(&root.join("run/ckslab")).is_err());
+        let error = no_links(&node).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "mount: `/run/ckslab` of the node is no directory: remove it to enter the node"
+        );
+        fs::remove_dir_all(root.join("run")).unwrap();
+        symlink(outside.join("new"), root.join("dev")).unwrap();
+        assert!(directory(&root.join("dev")).is_err());
+        assert!(no_links(&node).is_err());
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
 }

@@ -108,6 +108,7 @@ pub(crate) fn machine(store: Store) -> Arc<Machine> {
         state_dir: PathBuf::from("/nonexistent"),
         store,
         etcd_up: tokio::sync::watch::Sender::new(true),
+        snapshots: tokio::sync::watch::Sender::new(0),
         api: tokio::sync::watch::Sender::new(None),
     })
 }

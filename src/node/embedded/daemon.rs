@@ -290,6 +290,7 @@ fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
         state_dir: config.state_dir.clone(),
         store,
         etcd_up: watch::Sender::new(false),
+        snapshots: watch::Sender::new(0),
         api: watch::Sender::new(None),
     });
     let shutdown = CancellationToken::new();

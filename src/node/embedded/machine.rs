@@ -31,6 +31,8 @@ pub struct Machine {
     pub store: Store,
     /// Whether the etcd container runs.
     pub etcd_up: watch::Sender<bool>,
+    /// Counts the snapshots the kubelet wrote, for who follows them within this process.
+    pub snapshots: watch::Sender<u64>,
     /// The API server that serves now, for controllers and agents inside the node process.
     pub api: watch::Sender<Option<Arc<dyn LocalApi>>>,
 }

@@ -2,7 +2,7 @@
 //! API server answers, and keeps their status.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,31 +12,31 @@ use crate::node::embedded::apiserver::kinds::edit::{ensure, text_at};
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::snapshot::NodeSnapshot;
 
-/// How often the snapshot's file is looked at; reading it only when it changed.
-const LOOK: Duration = Duration::from_secs(1);
+/// Until something the API server did not take is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs as long as the node.
 pub async fn run(machine: Arc<Machine>) {
     let user = format!("system:node:{}", machine.node_name);
     let actor = Actor::component(&machine, &user, &["system:nodes"], "kubelet", "");
-    let path = machine.state_dir.join("snapshot.json");
-    let mut seen: Option<SystemTime> = None;
+    let mut snapshots = machine.snapshots.subscribe();
+    let mut api = machine.api.subscribe();
     loop {
         api_is_up(&machine).await;
-        let changed = std::fs::metadata(&path)
-            .and_then(|meta| meta.modified())
-            .ok();
-        if changed.is_some() && changed != seen {
-            let snapshot = std::fs::read(&path)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice::<NodeSnapshot>(&bytes).ok());
-            if let Some(snapshot) = snapshot
-                && sync(&machine, &actor, &snapshot).await
-            {
-                seen = changed;
-            }
+        snapshots.mark_unchanged();
+        let snapshot = NodeSnapshot::load(&machine.state_dir).ok().flatten();
+        let complete = match snapshot {
+            Some(snapshot) => sync(&machine, &actor, &snapshot).await,
+            None => true,
+        };
+        tokio::select! {
+            changed = snapshots.changed() => if changed.is_err() {
+                return;
+            },
+            // Another API server: what the last one was told may not have come to it.
+            _ = api.changed() => {}
+            () = tokio::time::sleep(AGAIN), if !complete => {}
         }
-        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -400,6 +400,7 @@ impl Edge {
         if snapshot.store(&self.machine.state_dir).is_ok() {
             NodeSnapshot::keep_runtime(&self.machine.state_dir);
             self.written = Some(snapshot);
+            self.machine.snapshots.send_modify(|count| *count += 1);
         }
     }
 }

@@ -91,6 +91,7 @@ impl Node {
             state_dir,
             store: Store::in_memory(),
             etcd_up: watch::Sender::new(false),
+            snapshots: watch::Sender::new(0),
             api: watch::Sender::new(None),
         });
         let shutdown = CancellationToken::new();

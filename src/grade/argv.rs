@@ -1,6 +1,8 @@
 //! Flags of a command line, by the rules of pflag that matter for reading one: `--name=value`,
 //! `--name value`, `_` for `-`, the last of several wins.
 
+use crate::audit::options::table;
+
 /// The flags of a command line, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -19,8 +21,13 @@ impl Flags {
             };
             let (name, value) = match flag.split_once('=') {
                 Some((name, value)) => (name, value.to_owned()),
-                None => match rest.peek() {
-                    Some(next) if !next.starts_with('-') => {
+                // A switch takes no argument of its own; every other flag takes the next, whatever it is.
+                None => match (table::find(&flag.replace('_', "-")), rest.peek()) {
+                    (Some(known), _) if known.kind.without_value().is_some() => (
+                        flag,
+                        known.kind.without_value().unwrap_or_default().to_owned(),
+                    ),
+                    (known, Some(next)) if known.is_some() || !next.starts_with('-') => {
                         let value = (*next).clone();
                         rest.next();
                         (flag, value)
@@ -162,6 +169,17 @@ mod tests {
         assert_eq!(flags.get("e"), Some("x=y"));
         assert_eq!(flags.text("d"), None);
         assert_eq!(flags.get("audit"), None);
+    }
+
+    #[test]
+    fn flags_of_the_api_server_take_what_pflag_gives_them() {
+        let flags = flags(
+            "kube-apiserver --audit-log-path - --audit-log-maxage -1 --profiling --audit-log-compress true",
+        );
+        assert_eq!(flags.get("audit-log-path"), Some("-"));
+        assert_eq!(flags.get("audit-log-maxage"), Some("-1"));
+        assert_eq!(flags.get("profiling"), Some("true"));
+        assert_eq!(flags.get("audit-log-compress"), Some("true"));
     }
 
     #[test]

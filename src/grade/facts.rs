@@ -38,6 +38,21 @@ pub struct PolicySeen {
     pub loaded: Option<Result<Loaded, LoadError>>,
 }
 
+/// The node's name, as the kubelet takes it from the host name.
+fn node_name(node: &dyn Node) -> Result<String, NodeError> {
+    let name = match node.read("/etc/hostname")? {
+        NodeFile::File { content, .. } => String::from_utf8_lossy(&content).trim().to_lowercase(),
+        _ => String::new(),
+    };
+    // A learner's slip in that file is no matter of the manifest.
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    Ok(if !name.is_empty() && name.bytes().all(plain) {
+        name
+    } else {
+        "controlplane".to_owned()
+    })
+}
+
 impl Facts {
     /// Gathers everything.
     ///
@@ -45,9 +60,7 @@ impl Facts {
     /// When the node cannot be asked.
     pub fn gather(node: &dyn Node, state: ApiServerState) -> Result<Self, NodeError> {
         let manifest = match node.read(MANIFEST)? {
-            NodeFile::File { content, .. } => {
-                ApiServerPod::read(&String::from_utf8_lossy(&content))
-            }
+            NodeFile::File { content, .. } => ApiServerPod::read(&content, &node_name(node)?),
             NodeFile::Missing => Err(format!("`{MANIFEST}` does not exist")),
             NodeFile::Directory { .. } => Err(format!("`{MANIFEST}` is a directory")),
             NodeFile::Other(what) => Err(format!("`{MANIFEST}` is {what}")),

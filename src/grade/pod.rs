@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::argv::{below, clean};
+use super::argv::{base, below, clean};
+use crate::manifest::{StaticPod, VolumeSource};
+use crate::scenario::setup::MANIFEST;
 
 /// The API server's pod, as far as grading looks.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,7 +15,7 @@ pub struct ApiServerPod {
     pub mounts: Vec<Mount>,
     /// Volumes of the pod.
     pub volumes: Vec<Volume>,
-    /// The whole manifest.
+    /// The whole pod, defaults filled in.
     pub value: Value,
 }
 
@@ -60,57 +62,54 @@ pub enum Target<'a> {
 }
 
 impl ApiServerPod {
-    /// Reads a manifest that is a pod with an API server in it.
+    /// Reads the API server's manifest, as the kubelet of this node does.
     ///
     /// # Errors
-    /// What the kubelet would say, as far as it concerns the API server.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        let spec = member(&value, "spec");
-        let containers = spec["containers"].as_array().cloned().unwrap_or_default();
-        let container = containers
-            .iter()
-            .find(|container| member(container, "name") == "kube-apiserver")
+    /// The kubelet's own text, or that there is no API server in it.
+    pub fn read(manifest: &[u8], node_name: &str) -> Result<Self, String> {
+        let pod =
+            StaticPod::parse(MANIFEST, manifest, node_name).map_err(|error| error.to_string())?;
+        let container = pod
+            .container("kube-apiserver")
             .or_else(|| {
-                containers.iter().find(|container| {
-                    command(container)
+                pod.containers.iter().find(|container| {
+                    container
+                        .command
                         .first()
-                        .is_some_and(|c| c.ends_with("kube-apiserver"))
+                        .is_some_and(|program| base(program) == "kube-apiserver")
                 })
             })
             .ok_or("it is no pod with a container `kube-apiserver`")?;
-        let mounts: Vec<Mount> = list(member(container, "volumeMounts"))
+        let mounts = container
+            .mounts
             .iter()
             .map(|mount| Mount {
-                name: string(member(mount, "name")),
-                path: string(member(mount, "mountPath")),
-                read_only: member(mount, "readOnly") == true,
-                sub_path: string(member(mount, "subPath")),
+                name: mount.volume.clone(),
+                path: mount.mount_path.clone(),
+                read_only: mount.read_only,
+                sub_path: mount.sub_path.clone(),
             })
             .collect();
-        let volumes: Vec<Volume> = list(member(spec, "volumes"))
+        let volumes = pod
+            .volumes
             .iter()
-            .map(|volume| Volume {
-                name: string(member(volume, "name")),
-                host_path: member(member(volume, "hostPath"), "path")
-                    .as_str()
-                    .map(str::to_owned),
-                kind: string(member(member(volume, "hostPath"), "type")),
+            .map(|volume| {
+                let (host_path, kind) = match &volume.source {
+                    VolumeSource::HostPath { path, kind } => (Some(path.clone()), kind.clone()),
+                    _ => (None, String::new()),
+                };
+                Volume {
+                    name: volume.name.clone(),
+                    host_path,
+                    kind,
+                }
             })
             .collect();
-        for (index, mount) in mounts.iter().enumerate() {
-            if volumes.iter().all(|volume| volume.name != mount.name) {
-                return Err(format!(
-                    "spec.containers[0].volumeMounts[{index}].name: Not found: \"{}\"",
-                    mount.name
-                ));
-            }
-        }
         Ok(Self {
-            argv: command(container),
+            argv: container.argv(),
             mounts,
             volumes,
-            value,
+            value: pod.value,
         })
     }
 
@@ -151,40 +150,20 @@ impl ApiServerPod {
     }
 }
 
-fn command(container: &Value) -> Vec<String> {
-    list(member(container, "command"))
-        .iter()
-        .chain(list(member(container, "args")).iter())
-        .map(|item| match item {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })
-        .collect()
-}
-
-/// A field; null where there is none.
-fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
-    value.get(name).unwrap_or(&Value::Null)
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn pod() -> ApiServerPod {
         ApiServerPod::read(
-            r#"
+            br#"
+apiVersion: v1
+kind: Pod
+metadata: {name: kube-apiserver}
 spec:
   containers:
   - name: kube-apiserver
+    image: registry.k8s.io/kube-apiserver:v1.35.0
     command: [kube-apiserver, --a=1]
     volumeMounts:
     - {name: dir, mountPath: /etc/audit/}
@@ -195,6 +174,7 @@ spec:
   - {name: file, hostPath: {path: /root/p.yaml, type: File}}
   - {name: other, emptyDir: {}}
 "#,
+            "controlplane",
         )
         .unwrap()
     }
@@ -215,11 +195,20 @@ spec:
     }
 
     #[test]
-    fn a_mount_without_volume_is_what_the_kubelet_refuses() {
-        let text = "spec: {containers: [{name: kube-apiserver, volumeMounts: [{name: x, mountPath: /x}]}]}";
+    fn what_the_kubelet_refuses_is_told_in_its_words() {
+        let read = |text: &[u8]| ApiServerPod::read(text, "controlplane").unwrap_err();
+        let text = b"{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: kube-apiserver, image: i, volumeMounts: [{name: x, mountPath: /x}]}]}}";
         assert_eq!(
-            ApiServerPod::read(text).unwrap_err(),
-            "spec.containers[0].volumeMounts[0].name: Not found: \"x\""
+            read(text),
+            "invalid pod: [spec.containers[0].volumeMounts[0].name: Not found: \"x\"]"
         );
+        for bytes in [&b"\x00\xff\xfe random \x80"[..], b"spec: [", b"kind: Pod\n"] {
+            assert_eq!(
+                read(bytes),
+                StaticPod::parse(MANIFEST, bytes, "controlplane")
+                    .unwrap_err()
+                    .to_string()
+            );
+        }
     }
 }

@@ -98,7 +98,7 @@ impl Inner {
         self.last_words.clear();
         let pod = winner
             .ok_or_else(String::new)
-            .and_then(|content| ApiServerPod::read(&String::from_utf8_lossy(&content)));
+            .and_then(|content| ApiServerPod::read(&content, "controlplane"));
         match pod {
             Err(_) => self.absent = true,
             Ok(pod) => match self.start(&pod) {

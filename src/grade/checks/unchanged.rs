@@ -63,12 +63,17 @@ pub fn unchanged(context: &Context<'_>, check: &UnchangedCheck) -> Outcome {
     }
 }
 
+/// A manifest of the start; which node it was on does not matter to what is compared.
+fn read(manifest: &str) -> Result<ApiServerPod, String> {
+    ApiServerPod::read(manifest.as_bytes(), "node")
+}
+
 fn flags(context: &Context<'_>, but: &[String]) -> Vec<String> {
     let mut but = but.to_vec();
     // Where the setup left a manifest that cannot be read, only the flags kubeadm wrote are known.
-    let before = ApiServerPod::read(&context.baseline.started).or_else(|_| {
+    let before = read(&context.baseline.started).or_else(|_| {
         but.push("audit-*".to_owned());
-        ApiServerPod::read(&context.baseline.manifest)
+        read(&context.baseline.manifest)
     });
     let Ok(before) = before else {
         return Vec::new();
@@ -106,8 +111,12 @@ fn rest(value: &Value) -> Value {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("annotations");
         metadata.remove("creationTimestamp");
+        // What the kubelet makes up itself.
+        metadata.remove("uid");
+        metadata.remove("name");
     }
     if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("nodeName");
         spec.remove("volumes");
         if let Some(containers) = spec.get_mut("containers").and_then(Value::as_array_mut) {
             for container in containers.iter_mut().filter_map(Value::as_object_mut) {
@@ -122,10 +131,7 @@ fn rest(value: &Value) -> Value {
 }
 
 fn pod(context: &Context<'_>) -> Vec<String> {
-    let (Ok(before), Ok(now)) = (
-        ApiServerPod::read(&context.baseline.manifest),
-        &context.facts.manifest,
-    ) else {
+    let (Ok(before), Ok(now)) = (read(&context.baseline.manifest), &context.facts.manifest) else {
         return Vec::new();
     };
     let mut changes = Vec::new();

@@ -10,7 +10,7 @@ use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use crate::exit::Exit;
 use crate::lab::Error;
 use crate::lab::home::is_id;
-use crate::lab::rehearsal::{Rehearsal, RehearsalError, complaints};
+use crate::lab::rehearsal::{Rehearsal, RehearsalError, complaints, untouched_complaints};
 use crate::scenario::{self, Resolved, Scenario, lint, starter};
 use crate::style::Style;
 
@@ -278,13 +278,7 @@ fn rehearse(
         complaints,
     };
     let untouched = rehearsal.grade().map_err(failed)?;
-    let mut wrong = Vec::new();
-    for check in untouched.checks.iter().filter(|check| check.points > 0) {
-        wrong.push(format!(
-            "`{}` has points in an untouched lab: {}",
-            check.id, check.seen
-        ));
-    }
+    let wrong = untouched_complaints(resolved, &untouched);
     tell(result("untouched", Some(untouched.score), wrong))?;
     for attempt in &resolved.attempts {
         match rehearsal.play(attempt) {

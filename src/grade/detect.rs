@@ -2,10 +2,12 @@
 
 use super::argv::{Flags, below, parent};
 use super::checks::Context;
+use super::checks::log::carries;
 use super::facts::Facts;
 use super::pod::Target;
 use super::policy::shadowed;
 use super::report::{CheckStatus, Outcome};
+use crate::audit::evaluate::evaluate;
 use crate::node::{ContainerPhase, NodeFile};
 use crate::scenario::definition::{Check, PolicyCheck};
 
@@ -21,7 +23,7 @@ pub struct Finding {
 }
 
 /// What is looked for: identifiers of every detector, for `ckslab scenario lint`.
-pub const IDS: [&str; 20] = [
+pub const IDS: [&str; 21] = [
     "manifest-not-yaml",
     "mount-without-volume",
     "unknown-flag",
@@ -41,6 +43,7 @@ pub const IDS: [&str; 20] = [
     "unknown-field",
     "rule-shadowed",
     "policy-not-reloaded",
+    "secret-recorded",
     "lines-not-from-server",
 ];
 
@@ -121,7 +124,7 @@ impl Detector<'_> {
                     "a volumeMount finds its volume by name: the two names must be the same, letter for letter. The kubelet refuses the whole pod otherwise, so there is no container and no container log; only its journal tells",
                     is_down,
                 );
-            } else {
+            } else if problem.contains("couldn't parse as pod") {
                 self.found(
                     "manifest-not-yaml",
                     "a manifest that is no valid YAML gives no container at all, so neither crictl nor a container log can tell; the kubelet's journal names the line",
@@ -408,18 +411,27 @@ impl Detector<'_> {
         }
     }
 
-    /// Lines that are in the log but not from the server that runs.
+    /// Lines that are in the log but not from the server that runs, or that must not be there.
     fn log(&mut self) {
         if self.facts().state.state != ContainerPhase::Running {
             return;
         }
+        self.secret();
+        let sent = &self.context.volley.sent;
+        let ours = |path: &str| {
+            self.context.fresh_lines(path).iter().any(|line| {
+                sent.iter()
+                    .any(|sent| line.contains(&sent.message.audit_id))
+            })
+        };
         let stale = self.checks.iter().any(|(check, outcome)| {
             outcome.status == CheckStatus::Fail
                 && check.log.as_ref().is_some_and(|log| {
-                    matches!(
-                        self.context.node.read_from(&log.path, u64::MAX),
-                        Ok(NodeFile::File { size, .. }) if size > 0
-                    )
+                    !ours(&log.path)
+                        && matches!(
+                            self.context.node.read_from(&log.path, u64::MAX),
+                            Ok(NodeFile::File { size, .. }) if size > 0
+                        )
                 })
         });
         if stale {
@@ -429,5 +441,57 @@ impl Detector<'_> {
                 |check| check.log.is_some() || check.probes.is_some(),
             );
         }
+    }
+
+    /// The content of a Secret in an entry: which rule put it there, and at which level.
+    fn secret(&mut self) {
+        let volley = self.context.volley;
+        let found = self.checks.iter().find_map(|(check, outcome)| {
+            let log = check.log.as_ref()?;
+            if outcome.status != CheckStatus::Fail || log.never.is_empty() {
+                return None;
+            }
+            let lines = self.context.fresh_lines(&log.path);
+            volley.sent.iter().find_map(|sent| {
+                let level = lines
+                    .iter()
+                    .filter(|line| line.contains(&sent.message.audit_id))
+                    .filter(|line| {
+                        log.never
+                            .iter()
+                            .any(|never| carries(line, &never.replace("NONCE", &volley.nonce)))
+                    })
+                    .find_map(|line| {
+                        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+                        event.get("level")?.as_str().map(str::to_owned)
+                    })?;
+                Some((sent, level))
+            })
+        });
+        let Some((sent, level)) = found else { return };
+        let loaded = match self.facts().policy.as_ref().map(|policy| &policy.loaded) {
+            Some(Some(Ok(loaded))) => Some(&loaded.policy),
+            _ => None,
+        };
+        // The file may have been changed since the API server read it: then no rule of it is to blame.
+        let rule = loaded.and_then(|policy| {
+            let decision = evaluate(policy, &sent.attributes);
+            let rule = decision.rule?;
+            (decision.level.name() == level)
+                .then(|| format!("rule {} of {}", rule + 1, policy.rules.len()))
+        });
+        let text = match rule {
+            Some(rule) => format!(
+                "Secrets are recorded with their content: {rule} is the first that matches `{}`, and its level {level} keeps bodies. Only Metadata (or None) keeps the content of Secrets out of the log",
+                sent.words
+            ),
+            None => format!(
+                "Secrets are recorded with their content: `{}` is recorded at level {level}, which keeps bodies. Only Metadata (or None) keeps the content of Secrets out of the log",
+                sent.words
+            ),
+        };
+        self.found("secret-recorded", text, |check| {
+            check.log.as_ref().is_some_and(|log| !log.never.is_empty())
+        });
     }
 }

@@ -295,6 +295,53 @@ fn put(path: &Path, entry: &Entry) -> io::Result<()> {
     Ok(())
 }
 
+/// What is not as the scenario says of the untouched node; empty when all is.
+#[must_use]
+pub fn untouched_complaints(resolved: &Resolved, report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if report.score != 0 || report.passed {
+        wrong.push(format!("{} points for doing nothing", report.score));
+        wrong.extend(
+            report
+                .checks
+                .iter()
+                .filter(|check| check.points > 0)
+                .map(|check| format!("{} passes: {}", check.id, check.seen)),
+        );
+    }
+    let Some(untouched) = &resolved.definition.untouched else {
+        return wrong;
+    };
+    let named: Vec<String> = report
+        .checks
+        .iter()
+        .filter_map(|check| {
+            Some(format!(
+                "{}: {}",
+                check.id,
+                check.misconception_id.as_ref()?
+            ))
+        })
+        .collect();
+    let mut expected: Vec<String> = untouched
+        .iter()
+        .map(|expected| format!("{}: {}", expected.check, expected.misconception))
+        .collect();
+    let place = |text: &String| {
+        let check = text.split(':').next().unwrap_or_default();
+        report.checks.iter().position(|other| other.id == check)
+    };
+    expected.sort_by_key(place);
+    if named != expected {
+        wrong.push(format!(
+            "the misconceptions named are [{}] instead of [{}] (`untouched` of the scenario)",
+            named.join(", "),
+            expected.join(", ")
+        ));
+    }
+    wrong
+}
+
 /// What is not as an attempt says it must be; empty when all is.
 #[must_use]
 pub fn complaints(attempt: &Attempt, report: &Report) -> Vec<String> {

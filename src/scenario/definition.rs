@@ -67,6 +67,23 @@ pub struct Definition {
     /// Mistakes the scenario can name.
     #[serde(default)]
     pub misconceptions: Vec<Misconception>,
+    /// The misconceptions that the grader names before anything was done: exactly these. Tested with the
+    /// attempts, where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untouched: Option<Vec<Untouched>>,
+}
+
+/// A misconception named on the untouched node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Untouched {
+    /// The check it explains.
+    pub check: String,
+    /// Its identifier.
+    pub misconception: String,
+    /// Whether it is expected for this seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
 }
 
 fn all_of_it() -> u32 {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ckslab::grade::{CheckStatus, Report};
-use ckslab::lab::rehearsal::{Rehearsal, complaints};
+use ckslab::lab::rehearsal::{Rehearsal, complaints, untouched_complaints};
 use ckslab::node::{Node, NodeFile};
 use ckslab::scenario::definition::{AddMount, AddVolume, ManifestEdit};
 use ckslab::scenario::{AttemptKind, Resolved, Scenario, manifest_text};
@@ -131,16 +131,14 @@ fn rehearse_all(
     let name = format!("{} seed {}", row.scenario, row.seed);
     let rehearsal = Rehearsal::begin(resolved, runtime)?;
     let untouched = rehearsal.grade()?;
-    if untouched.score != 0 || untouched.passed {
+    let mut wrong = untouched_complaints(resolved, &untouched);
+    if resolved.definition.untouched.is_none() {
+        wrong.push("the scenario does not say what `untouched` names".to_owned());
+    }
+    if !wrong.is_empty() {
+        row.failures.push(format!("{name} untouched:"));
         row.failures
-            .push(format!("{name} untouched: {} points", untouched.score));
-        row.failures.extend(
-            untouched
-                .checks
-                .iter()
-                .filter(|check| check.points > 0)
-                .map(|check| format!("    {} passes: {}", check.id, check.seen)),
-        );
+            .extend(wrong.into_iter().map(|line| format!("    {line}")));
     }
     for attempt in &resolved.attempts {
         let label = format!("{name} {}", attempt.name);

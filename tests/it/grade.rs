@@ -2,7 +2,7 @@
 
 use ckslab::grade::run::grade_with;
 use ckslab::grade::{Options, Report};
-use ckslab::lab::rehearsal::complaints;
+use ckslab::lab::rehearsal::{complaints, untouched_complaints};
 use ckslab::scenario::{Baseline, Resolved, Scenario};
 
 use super::fake_node::FakeNode;
@@ -33,14 +33,10 @@ fn every_attempt_gets_what_it_deserves() {
             }
             let (node, baseline) = started(&resolved);
             let untouched = graded(&node, &resolved, &baseline);
-            if untouched.score != 0 || untouched.passed {
-                failures.push(format!(
-                    "{} seed {seed} untouched: {}",
-                    resolved.definition.id, untouched.score
-                ));
-                for check in untouched.checks.iter().filter(|check| check.points > 0) {
-                    failures.push(format!("  {} passes: {}", check.id, check.seen));
-                }
+            let wrong = untouched_complaints(&resolved, &untouched);
+            if !wrong.is_empty() {
+                failures.push(format!("{} seed {seed} untouched:", resolved.definition.id));
+                failures.extend(wrong.into_iter().map(|line| format!("  {line}")));
             }
             assert_eq!(
                 untouched.max, resolved.definition.points,

@@ -58,11 +58,7 @@ pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
     let nonce = &context.volley.nonce;
     for never in &check.never {
         let text = never.replace("NONCE", nonce);
-        let encoded = base64_of(&text);
-        if lines
-            .iter()
-            .any(|line| line.contains(&text) || line.contains(&encoded))
-        {
+        if lines.iter().any(|line| carries(line, &text)) {
             return Outcome::fail(
                 "no entry carries the content of a Secret",
                 format!("the value of the grader's own Secret is in `{path}`"),
@@ -71,6 +67,12 @@ pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
         }
     }
     Outcome::pass(expected, "entries of the grader's requests were added")
+}
+
+/// Whether a line has a text, as it is or as the data of a Secret.
+#[must_use]
+pub fn carries(line: &str, text: &str) -> bool {
+    line.contains(text) || line.contains(&base64_of(text))
 }
 
 fn base64_of(text: &str) -> String {

@@ -41,12 +41,16 @@ struct Row {
     minutes: u32,
     points: u32,
     skills: Vec<String>,
-    /// `running`, `stopped`, `crashed`, or null where it was never started.
+    /// `running`, `stopped`, `crashed`, `damaged` (its record cannot be read), `newer` (of a newer ckslab), or
+    /// null where it was never started.
     lab: Option<&'static str>,
     active: bool,
     /// Best grade so far in percent.
     best_percent: Option<f64>,
+    /// Whether it was ever passed.
     passed: bool,
+    /// Whether it was passed since it was started or put back the last time.
+    passed_now: bool,
 }
 
 /// Runs the command.
@@ -75,16 +79,18 @@ pub fn run(args: &ListArgs) -> anyhow::Result<Exit> {
 fn row(home: &Home, active: Option<&str>, scenario: Scenario) -> Row {
     let definition = scenario.definition;
     let dir = home.lab(&definition.id);
-    let record = Record::load(&dir).ok();
-    let lab = record.as_ref().map(|record| {
-        if daemon::liveness(&dir.join("state")) != Liveness::Down {
-            "running"
-        } else if record.stopped {
-            "stopped"
-        } else {
-            "crashed"
-        }
-    });
+    let loaded = Record::load(&dir);
+    let lab = match &loaded {
+        Ok(_) if daemon::liveness(&dir.join("state")) != Liveness::Down => Some("running"),
+        Ok(record) if record.stopped => Some("stopped"),
+        Ok(_) => Some("crashed"),
+        Err(Error::Unknown(_)) => None,
+        Err(Error::Newer { .. }) => Some("newer"),
+        Err(_) => Some("damaged"),
+    };
+    // The grades of a damaged record may be in its copy.
+    let record = loaded.ok().or_else(|| Record::rescue(&dir));
+    let since = record.as_ref().map(|record| record.started);
     let grades = record.as_ref().map(|r| r.grades.as_slice()).unwrap_or(&[]);
     Row {
         active: active == Some(definition.id.as_str()),
@@ -94,6 +100,9 @@ fn row(home: &Home, active: Option<&str>, scenario: Scenario) -> Row {
             .map(|grade| (grade.score / grade.max * 1000.0).round() / 10.0)
             .max_by(f64::total_cmp),
         passed: grades.iter().any(|grade| grade.passed),
+        passed_now: grades
+            .iter()
+            .any(|grade| grade.passed && since.is_some_and(|since| grade.at >= since)),
         id: definition.id,
         title: definition.title,
         summary: definition.summary,
@@ -116,14 +125,19 @@ fn text(rows: &[Row], style: Style) -> String {
             format!("{}, {} min", row.difficulty, row.minutes)
         };
         let mut state = Vec::new();
-        if let Some(lab) = row.lab {
-            state.push(lab.to_owned());
+        match row.lab {
+            Some("damaged") => state.push(format!("damaged: ckslab reset {}", row.id)),
+            Some("newer") => state.push("of a newer ckslab".to_owned()),
+            Some(lab) => state.push(lab.to_owned()),
+            None => {}
         }
         if row.active {
             state.push("active".to_owned());
         }
-        if row.passed {
+        if row.passed_now {
             state.push("passed".to_owned());
+        } else if row.passed {
+            state.push("solved before".to_owned());
         } else if let Some(best) = row.best_percent {
             state.push(format!("best {best} %"));
         }

@@ -37,13 +37,18 @@ pub struct ResetArgs {
 /// When there is no lab, or it cannot be made again.
 pub fn run(args: &ResetArgs, began: Instant) -> anyhow::Result<Exit> {
     let home = Home::find()?;
+    let mut damaged = None;
     let (id, directory) = match args.target.find() {
         Ok(lab) => {
             let record: &Record = lab.record();
             (record.scenario.clone(), record.scenarios.clone())
         }
         // A damaged record is what a reset is for.
-        Err(Error::Damaged { lab, .. }) => (lab, None),
+        Err(Error::Damaged { lab, .. }) => {
+            let copy = Record::rescue(&home.lab(&lab));
+            damaged = Some(copy.is_some());
+            (lab, copy.and_then(|copy| copy.scenarios))
+        }
         Err(error) => return Err(error.into()),
     };
     let scenario = Scenario::find(&id, directory.as_deref()).map_err(Error::from)?;
@@ -57,6 +62,23 @@ pub fn run(args: &ResetArgs, began: Instant) -> anyhow::Result<Exit> {
             default_pace: Pace::default(),
         },
     )?;
+    match damaged {
+        Some(true) => output::note(
+            "the record of the lab was damaged; what it was comes from its copy in `records/lab.json`",
+        ),
+        Some(false) => output::warn(&format!(
+            "the record of the lab was damaged and had no copy: grades are lost{}",
+            if args.seed.is_some() {
+                String::new()
+            } else {
+                format!(
+                    ", and the seed is a new one, so the exercise has other values. Read it again: ckslab task {}",
+                    lab.id()
+                )
+            }
+        )),
+        None => {}
+    }
     let report = Report::of(&lab, began)?;
     match args.output.output {
         Format::Json => output::print_json(&report)?,

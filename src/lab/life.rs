@@ -157,7 +157,7 @@ impl Lab {
         let before = match Record::load(&dir) {
             Ok(record) => Some(record),
             // A damaged record is what a reset is for.
-            Err(Error::Damaged { .. }) => None,
+            Err(Error::Damaged { .. }) => Record::rescue(&dir),
             Err(error) => return Err(error),
         };
         let record = build(home, plan, before)?;

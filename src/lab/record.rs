@@ -12,6 +12,9 @@ use crate::node::embedded::pace::Pace;
 /// Format of `lab.json` that this ckslab writes.
 pub const FORMAT: u32 = 1;
 
+/// Where a second copy of the record is, within the lab's directory.
+const COPY: &str = "records/lab.json";
+
 /// A started scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -110,7 +113,16 @@ impl Record {
         }
     }
 
-    /// Writes the record; at any moment the file is the old or the new one.
+    /// The record from its copy, for when `lab.json` is damaged.
+    #[must_use]
+    pub fn rescue(dir: &Path) -> Option<Self> {
+        let bytes = std::fs::read(dir.join(COPY)).ok()?;
+        let record: Self = serde_json::from_slice(&bytes).ok()?;
+        let id = dir.file_name()?.to_str()?;
+        (record.format == FORMAT && record.lab == id).then_some(record)
+    }
+
+    /// Writes the record; at any moment the file is the old or the new one. A copy goes to `records`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -119,7 +131,12 @@ impl Record {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::io(at("write", &path))(error.into()))?;
         text.push(b'\n');
-        write_private(&path, &text).map_err(Error::io(at("write", &path)))
+        write_private(&path, &text).map_err(Error::io(at("write", &path)))?;
+        let copy = dir.join(COPY);
+        if copy.parent().is_some_and(Path::is_dir) {
+            write_private(&copy, &text).map_err(Error::io(at("write", &copy)))?;
+        }
+        Ok(())
     }
 }
 
@@ -177,6 +194,20 @@ mod tests {
         assert_eq!(record.grades.len(), GRADES);
         assert!(record.grades[0].passed);
         assert_eq!(record.grades[GRADES - 1].score, f64::from(999 % 7));
+    }
+
+    #[test]
+    fn a_damaged_record_comes_back_from_its_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let lab = dir.path().join("sandbox");
+        std::fs::create_dir_all(lab.join("records")).unwrap();
+        let saved = record();
+        saved.save(&lab).unwrap();
+        std::fs::write(lab.join("lab.json"), "{").unwrap();
+        assert!(Record::load(&lab).is_err());
+        assert_eq!(Record::rescue(&lab), Some(saved));
+        std::fs::write(lab.join(COPY), "{").unwrap();
+        assert_eq!(Record::rescue(&lab), None);
     }
 
     #[test]

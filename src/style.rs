@@ -91,9 +91,30 @@ impl Style {
     }
 }
 
+/// Text that others wrote (files and logs of the node), fit for a terminal and for one line: control
+/// characters and those that reorder text become spaces.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+            character if character.is_control() => ' ',
+            character => character,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_cannot_steer_a_terminal() {
+        assert_eq!(
+            printable("a\u{1b}[2J\u{7}\r\n\u{9b}31m\u{202e}b\tä"),
+            "a [2J    31m b ä"
+        );
+    }
 
     #[test]
     fn plain_style_adds_nothing() {

@@ -15,7 +15,8 @@ use crate::node::embedded::confine::Confined;
 /// Arguments of `ckslab cp`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Paths on the node have the prefix `node:`. Modes are kept.
+    after_help = "Paths on the node have the prefix `node:`: the node of the active lab, the one started, graded or
+named last. Modes are kept.
 
 Examples:
   ckslab cp policy.yaml node:/etc/kubernetes/audit/policy.yaml
@@ -26,6 +27,9 @@ pub struct CpArgs {
     /// Copy directories with everything in them
     #[arg(short, long)]
     recursive: bool,
+    /// Make missing directories above the destination on the node
+    #[arg(short, long)]
+    parents: bool,
     /// From where; `-` is standard input
     #[arg(value_name = "SRC")]
     source: String,
@@ -63,8 +67,12 @@ impl Side {
 pub fn run(args: &CpArgs) -> anyhow::Result<Exit> {
     let (source, destination) = (Side::parse(&args.source)?, Side::parse(&args.destination)?);
     let lab = Lab::find(&Home::find()?, None)?;
+    super::target::tell(&lab);
     let node = lab.node()?;
     let files = node.files();
+    if let Side::Node(to) = &destination {
+        prepare_parent(files, to, args.parents)?;
+    }
     match (source, destination) {
         (Side::Host(from), Side::Node(to)) => put(files, &from, &to, args.recursive)?,
         (Side::Node(from), Side::Host(to)) => get(files, &from, &to, args.recursive)?,
@@ -135,6 +143,46 @@ fn into_directory(files: &Confined, path: &str, name: &str) -> String {
     }
 }
 
+/// Makes sure that there is a directory to put something into.
+fn prepare_parent(files: &Confined, to: &str, parents: bool) -> anyhow::Result<()> {
+    // `a/b/` names a directory, `a/b` something in one.
+    let directory = match to.strip_suffix('/') {
+        Some(directory) => directory,
+        None => to.rsplit_once('/').map_or("", |(directory, _)| directory),
+    };
+    let mut path = String::new();
+    for part in directory.split('/').filter(|part| !part.is_empty()) {
+        path.push('/');
+        path.push_str(part);
+        let is_link = files
+            .symlink_metadata(&path)
+            .is_ok_and(|metadata| metadata.file_type().is_symlink());
+        if is_link && files.metadata(&path).is_err() {
+            let target = files.read_link(&path).unwrap_or_default();
+            return Err(Failure::environment(format!(
+                "`node:{path}` is a link to `{target}`, which does not exist on the node"
+            ))
+            .hint("links of a node lead to paths of that node: ckslab cp straight to where the file belongs")
+            .into());
+        }
+    }
+    if directory.is_empty() || files.metadata(directory).is_ok() {
+        return Ok(());
+    }
+    if parents {
+        return files
+            .create_dir_all(directory, 0o755)
+            .map_err(on_node(directory));
+    }
+    Err(
+        Failure::environment(format!("there is no directory `{directory}` on the node"))
+            .hint(format!(
+                "ckslab cp --parents makes it, or: ckslab exec -- mkdir -p {directory}"
+            ))
+            .into(),
+    )
+}
+
 /// Writes a file of the node from a stream: a hidden temporary file, then a rename, so that the
 /// kubelet never sees half a manifest.
 fn write(
@@ -151,11 +199,6 @@ fn write(
         .unwrap_or(("", &path));
     if name.is_empty() {
         return Err(Failure::usage(format!("`node:{path}` names no file")).into());
-    }
-    if !parent.is_empty() {
-        files
-            .create_dir_all(parent, 0o755)
-            .map_err(on_node(parent))?;
     }
     let mut short: String = name.chars().take(100).collect();
     short.insert(0, '.');

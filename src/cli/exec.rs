@@ -7,12 +7,15 @@ use crate::node::embedded::inside;
 
 /// Arguments of `ckslab exec`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The exit code is the command's.
+#[command(
+    after_help = "The exit code is the command's. The command runs in the active lab: the one started, graded or
+named last.
 
 Examples:
   ckslab exec -- crictl ps -a
   ckslab exec cat /etc/kubernetes/manifests/kube-apiserver.yaml
-  ckslab exec -- journalctl -u kubelet -n 20")]
+  ckslab exec -- journalctl -u kubelet -n 20"
+)]
 pub struct ExecArgs {
     /// Command and its arguments
     #[arg(
@@ -30,6 +33,7 @@ pub struct ExecArgs {
 /// When there is no lab, or the command cannot be run on the node.
 pub fn run(args: &ExecArgs) -> anyhow::Result<Exit> {
     let lab = target::running(None)?;
+    target::tell(&lab);
     let node = lab.node()?;
     let argv: &[String] = match args.command.as_slice() {
         [first, rest @ ..] if first == "--" => rest,

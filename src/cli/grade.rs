@@ -15,7 +15,8 @@ use crate::style::Style;
   ckslab grade audit-03 -o json
   ckslab grade -o junit > report.xml
 
-Exit codes: 0 passed, 1 not passed. Grading changes nothing on the node.")]
+Exit codes: 0 passed, 1 not passed. Grading changes nothing on the node. Naming a lab makes it the
+active one.")]
 pub struct GradeArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -53,7 +54,7 @@ const _: () = assert!(SCHEMA_VERSION == crate::grade::report::SCHEMA_VERSION);
 /// # Errors
 /// When there is no lab, its node cannot be asked, or its scenario is wrong.
 pub fn run(args: &GradeArgs) -> anyhow::Result<Exit> {
-    let mut lab = args.target.running()?;
+    let mut lab = args.target.choose_running()?;
     let resolved = lab.scenario()?;
     let baseline = lab.baseline()?;
     let node = lab.node()?;

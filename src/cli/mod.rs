@@ -139,12 +139,42 @@ fn parse() -> Result<Cli, Exit> {
     parsed.map_err(|error| {
         // Help and version are data, and no error.
         let _ = error.print();
+        if let Some(variable) = variable_to_blame(&error) {
+            output::note(&format!(
+                "\nThe value comes from the environment variable {variable}."
+            ));
+        }
         if error.use_stderr() {
             Exit::Usage
         } else {
             Exit::Ok
         }
     })
+}
+
+/// The environment variable that an invalid value came from, if it was not the command line.
+fn variable_to_blame(error: &clap::Error) -> Option<&'static str> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    if !matches!(
+        error.kind(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation
+    ) {
+        return None;
+    }
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let (option, variable) = [
+        ("--engine", "CKSLAB_ENGINE"),
+        ("--scenarios", "CKSLAB_SCENARIOS"),
+    ]
+    .into_iter()
+    .find(|(option, _)| argument.starts_with(option))?;
+    let given = std::env::args_os().any(|word| {
+        word.to_str()
+            .is_some_and(|word| word == option || word.starts_with(&format!("{option}=")))
+    });
+    (!given).then_some(variable)
 }
 
 fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {

@@ -7,14 +7,16 @@ use super::target::TargetArgs;
 use crate::exit::Exit;
 use crate::lab::Lab;
 use crate::node::{ApiServerState, ContainerPhase, Node};
-use crate::style::Style;
+use crate::style::{Style, printable};
 
 /// Arguments of `ckslab status`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   ckslab status
   ckslab status -o json
-  ckslab status audit-03")]
+  ckslab status audit-03
+
+Naming a lab makes it the active one.")]
 pub struct StatusArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -46,7 +48,7 @@ struct Kubelet {
 /// # Errors
 /// When there is no lab or its node cannot be asked.
 pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let lab = args.target.running()?;
+    let lab = args.target.choose_running()?;
     let report = report(&lab)?;
     match args.output.output {
         Format::Json => output::print_json(&report)?,
@@ -84,7 +86,7 @@ pub fn headline(state: &ApiServerState) -> String {
     };
     if state.state != ContainerPhase::Running {
         if let Some(reason) = &state.reason {
-            text.push_str(&format!(" ({reason})"));
+            text.push_str(&format!(" ({})", printable(reason)));
         }
         if let Some(code) = state.exit_code {
             text.push_str(&format!(", last exit code {code}"));
@@ -112,14 +114,17 @@ fn text(report: &Report, style: Style) -> String {
         report.engine
     );
     if let Some(message) = state.message.as_ref().filter(|_| !state.ready) {
-        out.push_str(&format!("              {message}\n"));
+        out.push_str(&format!("              {}\n", printable(message)));
     }
-    out.push_str(&format!("  manifests   {}\n", report.manifests.join(", ")));
-    let audit: Vec<&str> = state
+    out.push_str(&format!(
+        "  manifests   {}\n",
+        printable(&report.manifests.join(", "))
+    ));
+    let audit: Vec<String> = state
         .argv
         .iter()
-        .map(String::as_str)
         .filter(|flag| flag.starts_with("--audit"))
+        .map(|flag| printable(flag))
         .collect();
     if !audit.is_empty() {
         out.push_str(&format!(
@@ -138,7 +143,7 @@ fn text(report: &Report, style: Style) -> String {
         if !state.ready && !lines.is_empty() {
             out.push_str(&format!("\n{}\n", style.strong(title)));
             for line in lines.iter().skip(skip) {
-                out.push_str(&format!("  {}\n", line.trim_end()));
+                out.push_str(&format!("  {}\n", printable(line.trim_end())));
             }
         }
     }

@@ -22,6 +22,34 @@ impl TargetArgs {
         Lab::find(&Home::find()?, self.id.as_deref())
     }
 
+    /// Finds the lab and, where it was named, makes it the active one: whoever reads the task of a lab
+    /// goes on with that lab.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn choose(&self) -> Result<Lab, Error> {
+        let lab = self.find()?;
+        self.activate(&lab)?;
+        Ok(lab)
+    }
+
+    /// As [`TargetArgs::choose`], with the node process running.
+    ///
+    /// # Errors
+    /// When there is none, it is stopped, or its node does not start.
+    pub fn choose_running(&self) -> Result<Lab, Error> {
+        let lab = self.running()?;
+        self.activate(&lab)?;
+        Ok(lab)
+    }
+
+    fn activate(&self, lab: &Lab) -> Result<(), Error> {
+        if self.id.is_some() && lab.home().active().as_deref() != Some(lab.id()) {
+            lab.home().set_active(lab.id())?;
+        }
+        Ok(())
+    }
+
     /// Finds the lab and makes sure its node process runs.
     ///
     /// # Errors
@@ -44,6 +72,16 @@ pub fn running(id: Option<&str>) -> Result<Lab, Error> {
         ));
     }
     Ok(lab)
+}
+
+/// Says which lab a command works on that cannot be told one, where it could be another.
+pub fn tell(lab: &Lab) {
+    if lab.home().ids().len() > 1 {
+        output::note(&format!(
+            "lab {} (the active one; `ckslab task ID` makes another one active)",
+            lab.id()
+        ));
+    }
 }
 
 /// Ids of the labs, for completion.

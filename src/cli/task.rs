@@ -13,7 +13,9 @@ use crate::style::Style;
 #[command(after_help = "Examples:
   ckslab task
   ckslab task audit-03 | less
-  ckslab task -o json")]
+  ckslab task -o json
+
+Naming a lab makes it the active one.")]
 pub struct TaskArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -39,7 +41,7 @@ struct Report {
 /// # Errors
 /// When there is no lab.
 pub fn run(args: &TaskArgs) -> anyhow::Result<Exit> {
-    let lab = args.target.find()?;
+    let lab = args.target.choose()?;
     let resolved = lab.scenario()?;
     match args.output.output {
         Format::Json => output::print_json(&Report {

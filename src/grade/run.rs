@@ -486,8 +486,9 @@ fn report(
                     .next
                     .filter(|_| outcome.status == CheckStatus::Fail)
                     .or(Some(outcome.next).filter(|next| !next.is_empty()))
+                    .map(|next| printable(&next))
             },
-            misconception,
+            misconception: misconception.map(|text| printable(&text)),
             misconception_id,
         });
     }
@@ -518,17 +519,8 @@ fn report(
 /// What is quoted from the node must not reach a terminal as control sequences, nor without bound.
 fn printable(text: &str) -> String {
     const LONGEST: usize = 600;
-    let mut out: String = text
-        .chars()
-        .take(LONGEST)
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
+    let cut: String = text.chars().take(LONGEST).collect();
+    let mut out = crate::style::printable(&cut);
     if text.chars().nth(LONGEST).is_some() {
         out.push('…');
     }

@@ -80,6 +80,16 @@ fn kind_is_refused_and_a_wrong_engine_is_usage() {
         wrong.stderr.starts_with("error: invalid value 'vagrant'"),
         "{wrong:#?}"
     );
+    let variable = Test::new().env("CKSLAB_ENGINE", "zz");
+    let wrong = variable.run(["start", "sandbox"]).code(2);
+    assert!(
+        wrong
+            .stderr
+            .ends_with("The value comes from the environment variable CKSLAB_ENGINE.\n"),
+        "{wrong:#?}"
+    );
+    let wrong = variable.run(["start", "sandbox", "--engine", "yy"]).code(2);
+    assert!(!wrong.stderr.contains("CKSLAB_ENGINE."), "{wrong:#?}");
     let kind = Test::new().env("CKSLAB_ENGINE", "kind");
     kind.run(["start", "sandbox"]).code(4);
     let config = Test::new();

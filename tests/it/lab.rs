@@ -276,14 +276,28 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
     let policy = test.work().join("policy.yaml");
     fs::write(&policy, "rules: []\n").unwrap();
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o640)).unwrap();
-    test.run([
-        "cp",
-        "policy.yaml",
-        "node:/etc/kubernetes/audit/policy.yaml",
-    ])
-    .ok()
-    .stdout("")
-    .stderr("");
+    let audit = "node:/etc/kubernetes/audit/policy.yaml";
+    test.run(["cp", "policy.yaml", audit]).code(4).stderr(
+        "error: there is no directory `/etc/kubernetes/audit` on the node\n\n\
+         hint: ckslab cp --parents makes it, or: ckslab exec -- mkdir -p /etc/kubernetes/audit\n",
+    );
+    test.run(["cp", "-p", "policy.yaml", audit])
+        .ok()
+        .stdout("")
+        .stderr("");
+    symlink("/nowhere", test.node("sandbox", "/opt/dangling")).unwrap();
+    for parents in [None, Some("-p")] {
+        let mut line = vec!["cp", "policy.yaml", "node:/opt/dangling/policy.yaml"];
+        line.extend(parents);
+        let refused = test.run(line).code(4);
+        assert!(
+            refused.stderr.starts_with(
+                "error: `node:/opt/dangling` is a link to `/nowhere`, which does not exist on the node\n"
+            ),
+            "{}",
+            refused.stderr
+        );
+    }
     let inside = test.node("sandbox", "/etc/kubernetes/audit/policy.yaml");
     assert_eq!(fs::read_to_string(&inside).unwrap(), "rules: []\n");
     assert_eq!(fs::metadata(&inside).unwrap().mode() & 0o777, 0o640);
@@ -332,6 +346,127 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
         .ok();
     assert_eq!(fs::read_to_string(&secret).unwrap(), "outside");
     assert!(!test.work().join("stolen").exists());
+}
+
+#[test]
+fn naming_a_lab_makes_it_active_and_others_say_where_they_work() {
+    let test = Test::new();
+    test.start("audit-01");
+    test.start("sandbox");
+    let active = || fs::read_to_string(test.home().join("active")).unwrap();
+    assert_eq!(active(), "sandbox\n");
+    for line in [
+        ["task", "audit-01"],
+        ["status", "sandbox"],
+        ["grade", "audit-01"],
+    ] {
+        test.run(line);
+        assert_eq!(active(), format!("{}\n", line[1]), "{line:?}");
+    }
+    let said = "lab audit-01 (the active one; `ckslab task ID` makes another one active)\n";
+    test.run_with(["cp", "-", "node:/root/a"], b"a")
+        .ok()
+        .stderr(said);
+    test.run(["exec", "crictl", "ps", "-q"])
+        .ok()
+        .stderr
+        .starts_with(said)
+        .then_some(())
+        .unwrap();
+    assert!(test.node("audit-01", "/root/a").is_file());
+}
+
+#[test]
+fn a_damaged_lab_is_listed_as_such_and_reset_keeps_its_seed() {
+    let test = Test::new();
+    let started = test
+        .run([
+            "start", "audit-01", "--engine", "embedded", "--seed", "77", "-o", "json",
+        ])
+        .ok()
+        .json();
+    let record = test.lab("audit-01").join("lab.json");
+    let listed = || {
+        let list = test.run(["list", "-o", "json"]).ok().json();
+        let row = list["scenarios"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["id"] == "audit-01")
+            .cloned()
+            .unwrap();
+        row["lab"].clone()
+    };
+    assert_eq!(listed(), "running");
+    fs::write(&record, "{").unwrap();
+    assert_eq!(listed(), "damaged");
+    let text = test.run(["list"]).ok().stdout;
+    assert!(
+        text.contains("[damaged: ckslab reset audit-01, active]"),
+        "{text}"
+    );
+    let reset = test.run(["reset", "audit-01", "-o", "json"]).ok();
+    assert_eq!(reset.json()["seed"], 77);
+    assert_eq!(reset.json()["server"], started["server"]);
+    fs::write(&record, "{").unwrap();
+    fs::write(test.lab("audit-01").join("records/lab.json"), "").unwrap();
+    let reset = test.run(["reset", "audit-01"]).ok();
+    assert!(
+        reset.stderr.contains("the seed is a new one")
+            && reset.stderr.contains("ckslab task audit-01"),
+        "{}",
+        reset.stderr
+    );
+}
+
+#[test]
+fn what_was_solved_before_a_reset_is_not_the_present_state() {
+    let test = Test::new();
+    test.start("audit-01");
+    let record = test.lab("audit-01").join("lab.json");
+    let mut value: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    value["grades"] = serde_json::json!([
+        {"at": value["started"], "score": 100.0, "max": 100.0, "passed": true}
+    ]);
+    fs::write(&record, value.to_string()).unwrap();
+    let text = test.run(["list"]).ok().stdout;
+    assert!(text.contains("[running, active, passed]"), "{text}");
+    test.run(["reset"]).ok();
+    let text = test.run(["list"]).ok().stdout;
+    assert!(text.contains("[running, active, solved before]"), "{text}");
+}
+
+#[test]
+fn escapes_in_logs_and_manifests_do_not_reach_the_terminal() {
+    let test = Test::new();
+    test.start("audit-03");
+    let manifest = test.node("audit-03", "/etc/kubernetes/manifests/kube-apiserver.yaml");
+    for content in [
+        &b"a: \"\xc2\x9b31m\x1b[2J\xe2\x80\xae\"\nb: {\n"[..],
+        b"\x00\xff\xfe\x1b]0;x\x07\x80",
+        b"{apiVersion: v1, kind: \"P\\e[31mod\"}",
+    ] {
+        fs::write(&manifest, content).unwrap();
+        for line in [&["status"][..], &["grade"], &["status", "-o", "json"]] {
+            let outcome = test.run(line);
+            let steers = |text: &str| {
+                text.chars()
+                    .any(|c| (c.is_control() && c != '\n') || c == '\u{202e}')
+            };
+            assert!(!steers(&outcome.stdout), "{line:?}: {:?}", outcome.stdout);
+            assert!(!steers(&outcome.stderr), "{line:?}: {:?}", outcome.stderr);
+        }
+        // The grader says what the kubelet says.
+        let graded = test.run(["grade", "-o", "json"]).json();
+        let seen = graded["checks"][0]["seen"].as_str().unwrap_or_default();
+        let journal =
+            test.run(["status", "-o", "json"]).json()["kubelet"]["journal_tail"].to_string();
+        let reason = seen.split("couldn't parse as pod(").nth(1).unwrap_or("?");
+        assert!(
+            seen.is_empty() || journal.contains(reason.get(..8).unwrap_or(reason)),
+            "{seen}\n{journal}"
+        );
+    }
 }
 
 #[test]

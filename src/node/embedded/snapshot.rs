@@ -1,6 +1,7 @@
 //! What the kubelet and the container runtime know, written to `STATE_DIR/snapshot.json` on every
 //! change, so that other processes (status, grade, crictl) can tell the truth about the node.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -460,23 +461,110 @@ pub(super) fn tail_of_file(node: &Confined, path: &str, limit: u64) -> String {
 /// dot, and contents. Equal hashes mean that nothing changed.
 #[must_use]
 pub fn manifests_hash(node: &Confined) -> String {
-    let mut hasher = Sha256::new();
-    match node.list(MANIFESTS) {
-        Err(error) => hasher.update(format!("error {:?}", error.raw_os_error())),
-        Ok(names) => {
-            for name in names.iter().filter(|name| !name.starts_with('.')) {
-                hasher.update(format!("\0{name}\0"));
-                let path = format!("{MANIFESTS}/{name}");
-                match node.read(&path, crate::manifest::MAX_BYTES) {
-                    Ok(bytes) => hasher.update(Sha256::digest(&bytes)),
-                    Err(error) => hasher.update(format!("error {:?}", error.raw_os_error())),
+    ManifestsRead::of(node).hash()
+}
+
+/// What was read of the manifests directory, file by file: a file that changed is part of it only
+/// once it was read itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ManifestsRead {
+    /// The error code with which the directory could not be listed.
+    unreadable: Option<Option<i32>>,
+    /// A digest of each visible file, or of why it could not be read.
+    files: BTreeMap<String, [u8; 32]>,
+}
+
+impl ManifestsRead {
+    /// The whole directory as it is now.
+    #[must_use]
+    pub fn of(node: &Confined) -> Self {
+        match node.list(MANIFESTS) {
+            Err(error) => Self {
+                unreadable: Some(error.raw_os_error()),
+                files: BTreeMap::new(),
+            },
+            Ok(names) => {
+                let mut read = Self::default();
+                for name in names {
+                    read.refresh(node, &name);
                 }
+                read
             }
         }
     }
-    let mut out = String::new();
-    for byte in hasher.finalize().iter().take(16) {
-        out.push_str(&format!("{byte:02x}"));
+
+    /// Reads one file of the directory again.
+    pub fn refresh(&mut self, node: &Confined, name: &str) {
+        if name.starts_with('.') {
+            return;
+        }
+        let path = format!("{MANIFESTS}/{name}");
+        let digest = match node.read(&path, crate::manifest::MAX_BYTES) {
+            Ok(bytes) => Sha256::digest(&bytes),
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound
+                    && node.symlink_metadata(&path).is_err() =>
+            {
+                self.files.remove(name);
+                return;
+            }
+            Err(error) => Sha256::digest(format!("error {:?}", error.raw_os_error())),
+        };
+        self.files.insert(name.to_owned(), digest.into());
     }
-    out
+
+    /// One text for all of it.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        if let Some(code) = self.unreadable {
+            hasher.update(format!("error {code:?}"));
+        }
+        for (name, digest) in &self.files {
+            hasher.update(format!("\0{name}\0"));
+            hasher.update(digest);
+        }
+        let mut out = String::new();
+        for byte in hasher.finalize().iter().take(16) {
+            out.push_str(&format!("{byte:02x}"));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_counts_only_once_it_was_read_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Confined::new(dir.path());
+        let write = |name: &str, text: &str| {
+            node.write_atomic(&format!("{MANIFESTS}/{name}"), text.as_bytes(), 0o600)
+                .unwrap();
+        };
+        write("etcd.yaml", "a: 1");
+        write("kube-apiserver.yaml", "a: 1");
+        let mut read = ManifestsRead::of(&node);
+        assert_eq!(read.hash(), manifests_hash(&node));
+
+        write("etcd.yaml", "a: 2");
+        write("kube-apiserver.yaml", "a: 2");
+        write(".swap", "x");
+        read.refresh(&node, "etcd.yaml");
+        read.refresh(&node, ".swap");
+        assert_ne!(
+            read.hash(),
+            manifests_hash(&node),
+            "one file is still unread"
+        );
+        read.refresh(&node, "kube-apiserver.yaml");
+        assert_eq!(read.hash(), manifests_hash(&node));
+
+        node.remove_file(&format!("{MANIFESTS}/etcd.yaml")).unwrap();
+        assert_ne!(read.hash(), manifests_hash(&node));
+        read.refresh(&node, "etcd.yaml");
+        assert_eq!(read.hash(), manifests_hash(&node));
+    }
 }

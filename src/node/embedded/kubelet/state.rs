@@ -19,7 +19,7 @@ use crate::manifest::{Probe, StaticPod};
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::snapshot::{
-    ContainerSnapshot, ContainerState, NodeSnapshot, PodEvent, Sandbox, manifests_hash,
+    ContainerSnapshot, ContainerState, ManifestsRead, NodeSnapshot, PodEvent, Sandbox,
 };
 
 /// Time between scans of the manifests directory (`fileCheckFrequency`).
@@ -242,7 +242,7 @@ pub struct Kubelet {
     pub(super) effects: Vec<Effect>,
     pub(super) next_scan: Duration,
     pub(super) scan_pending: bool,
-    pub(super) acted_on: String,
+    pub(super) acted_on: ManifestsRead,
     pub(super) active: bool,
     pub(super) shutting_down: bool,
     pub(super) pid: u32,
@@ -272,7 +272,7 @@ impl Kubelet {
             effects: Vec::new(),
             next_scan: now.at,
             scan_pending: false,
-            acted_on: String::new(),
+            acted_on: ManifestsRead::default(),
             active: true,
             shutting_down: false,
             pid,
@@ -370,22 +370,20 @@ impl Kubelet {
     pub fn step(&mut self, now: Moment, inputs: Vec<Input>) -> Vec<Effect> {
         self.now = now;
         self.journal.set_time(now);
-        // A hidden file is the temporary one of a writer whose rename is still to be heard of: the hash
-        // may already be that of the renamed file, which was not acted upon yet.
-        let touched = inputs.iter().any(|input| match input {
-            Input::File { name, .. } => !name.starts_with('.'),
-            Input::Rescan => true,
-            _ => false,
-        });
-        if touched && self.active {
-            // Taken before the files are read: a change in between gives another event.
-            self.acted_on = manifests_hash(&self.node);
+        if self.active {
+            // Read before the files are acted upon: a change in between gives another event. Only
+            // the files of these events: another one that changed meanwhile was not acted upon yet.
+            for input in &inputs {
+                if let Input::File { name, .. } = input {
+                    self.acted_on.refresh(&self.node, name);
+                }
+            }
         }
         for input in inputs {
             self.take(input);
         }
         if self.active && !self.shutting_down && self.next_scan <= now.at {
-            self.acted_on = manifests_hash(&self.node);
+            self.acted_on = ManifestsRead::of(&self.node);
             self.scan();
         }
         self.settle();
@@ -439,9 +437,6 @@ impl Kubelet {
     }
 
     fn scan(&mut self) {
-        if self.acted_on.is_empty() {
-            self.acted_on = manifests_hash(&self.node);
-        }
         let set = self
             .source
             .scan(&self.node, &self.setting.node_name, &mut self.journal);
@@ -740,7 +735,7 @@ impl Kubelet {
                 volume.delay = Duration::ZERO;
             }
         }
-        self.acted_on = manifests_hash(&self.node);
+        self.acted_on = ManifestsRead::of(&self.node);
         self.scan();
     }
 

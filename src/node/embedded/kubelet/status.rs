@@ -34,7 +34,7 @@ impl Kubelet {
             kubelet_active: self.active && !self.shutting_down,
             kubelet_pid: self.pid,
             kubelet_started: self.kubelet_started,
-            manifests_hash: self.acted_on.clone(),
+            manifests_hash: self.acted_on.hash(),
             busy: self.busy(),
             pods,
             containers: self.records.iter().map(|r| r.view.clone()).collect(),

@@ -732,9 +732,11 @@ fn node_process_ends_when_its_lab_is_gone() {
     let test = Test::new();
     test.start("sandbox");
     let pid = test.pid("sandbox").unwrap();
-    fs::remove_dir_all(test.lab("sandbox")).unwrap();
-    // Files that the node was just writing may have come back: whatever is left goes, too.
-    let _ = fs::remove_dir_all(test.lab("sandbox"));
+    // Files that the node is just writing can come back while the directory is emptied.
+    test.until("the lab's directory is gone", || {
+        let _ = fs::remove_dir_all(test.lab("sandbox"));
+        !test.lab("sandbox").exists()
+    });
     test.until("the node process ends", || !runs(pid));
     test.run(["start", "sandbox", "--engine", "embedded"]).ok();
 }

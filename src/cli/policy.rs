@@ -64,7 +64,7 @@ Ends with 0 when the policies decide every request alike, with 1 when they do no
 
 #[derive(Debug, clap::Args)]
 struct LintArgs {
-    /// The policy
+    /// The policy; - for standard input, node:PATH for a file of the active lab
     file: String,
     #[command(flatten)]
     output: OutputArgs,
@@ -72,7 +72,7 @@ struct LintArgs {
 
 #[derive(Debug, clap::Args)]
 struct EvalArgs {
-    /// The policy
+    /// The policy; - for standard input, node:PATH for a file of the active lab
     file: String,
     /// File of requests, a JSON object on each line; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -81,7 +81,7 @@ struct EvalArgs {
 
 #[derive(Debug, clap::Args)]
 struct ExplainArgs {
-    /// The policy
+    /// The policy; - for standard input, node:PATH for a file of the active lab
     file: String,
     /// Verb: get, list, watch, create, update, patch, delete, deletecollection, or an HTTP method
     #[arg(long, default_value = "get")]

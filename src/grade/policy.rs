@@ -244,7 +244,7 @@ fn explain_command(path: &str, request: &Attributes) -> String {
         }
     };
     if request.resource_request {
-        option("group", &request.api_group);
+        option("api-group", &request.api_group);
         option("resource", &request.resource);
         option("subresource", &request.subresource);
         option("namespace", &request.namespace);
@@ -253,6 +253,9 @@ fn explain_command(path: &str, request: &Attributes) -> String {
         option("path", &request.path);
     }
     option("user", request.user.as_deref().unwrap_or_default());
+    for group in &request.groups {
+        option("group", group);
+    }
     command
 }
 

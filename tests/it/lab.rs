@@ -800,3 +800,29 @@ fn kubectl_without_namespaces_knows_the_nodes_files_only() {
     ])
     .code(4);
 }
+
+#[test]
+fn commands_that_a_grade_names_next_can_be_typed() {
+    let test = Test::new();
+    test.start("audit-06");
+    let report = test.run(["grade", "-o", "json"]).code(1).json();
+    let commands: Vec<&str> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|check| check["next"].as_str())
+        .filter_map(|next| next.strip_prefix("ckslab "))
+        .filter(|next| next.starts_with("policy explain node:"))
+        .collect();
+    assert!(!commands.is_empty(), "{report}");
+    for command in commands {
+        let said = test.run(command.split(' ')).ok();
+        assert!(
+            said.stdout.contains("matches first"),
+            "{command}: {}",
+            said.stdout
+        );
+    }
+    test.run(["policy", "lint", "node:/etc/kubernetes"]).code(3);
+    test.run(["policy", "lint", "node:/nothing"]).code(3);
+}

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::super::failure::Failure;
 use crate::audit::catalog;
 use crate::audit::evaluate::Attributes;
+use crate::lab::{Home, Lab};
 
 /// No policy is larger.
 const MAX_POLICY: u64 = 16 << 20;
@@ -13,7 +14,8 @@ const MAX_POLICY: u64 = 16 << 20;
 /// No request line is longer.
 const MAX_LINE: usize = 1 << 20;
 
-/// Reads a policy: a regular file or standard input, up to 16 MiB.
+/// Reads a policy: a regular file (with `node:` in front: one of the active lab's node) or standard
+/// input, up to 16 MiB.
 pub(super) fn read(file: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if file == "-" {
@@ -51,7 +53,24 @@ fn unreadable(file: &str, error: &io::Error) -> anyhow::Error {
 
 /// Opens a regular file. Others are refused before they are opened: a named pipe would block.
 fn open(file: &str) -> anyhow::Result<File> {
+    if let Some(path) = file.strip_prefix("node:") {
+        let lab = Lab::find(&Home::find()?, None)?;
+        super::super::target::tell(&lab);
+        let node = lab.node()?;
+        let files = node.files();
+        let metadata = files
+            .metadata(path)
+            .map_err(|error| unreadable(file, &error))?;
+        regular(file, &metadata)?;
+        return files.open(path).map_err(|error| unreadable(file, &error));
+    }
     let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
+    regular(file, &metadata)?;
+    File::open(file).map_err(|error| unreadable(file, &error))
+}
+
+/// Refuses what is no regular file.
+fn regular(file: &str, metadata: &std::fs::Metadata) -> anyhow::Result<()> {
     if !metadata.is_file() {
         let kind = if metadata.is_dir() {
             "a directory"
@@ -68,7 +87,7 @@ fn open(file: &str) -> anyhow::Result<File> {
                 .into()
         });
     }
-    File::open(file).map_err(|error| unreadable(file, &error))
+    Ok(())
 }
 
 /// Opens a file of requests, or standard input.

@@ -1,12 +1,13 @@
 //! Loopback ports of labs.
 //!
 //! A lab keeps its port for life: kubeconfigs name it. Ports are taken from below the range the
-//! kernel gives to outgoing connections, so that nobody gets the port while the API server is down.
+//! kernel gives to outgoing connections, and a running node holds its port while its API server is down.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use super::Home;
 use crate::node::embedded::daemon::Config;
+use crate::node::embedded::port::is_unclaimed;
 
 const FIRST: u16 = 20000;
 const COUNT: u16 = 12000;
@@ -20,7 +21,7 @@ pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// A free port that no lab of this home has.
+/// A free port that no lab of this home has, and no running lab of another one.
 #[must_use]
 pub fn choose(home: &Home) -> Option<u16> {
     let taken: Vec<u16> = home
@@ -32,7 +33,7 @@ pub fn choose(home: &Home) -> Option<u16> {
     let start = rand::random::<u16>() % COUNT;
     (0..COUNT)
         .map(|step| FIRST + (start + step) % COUNT)
-        .find(|port| !taken.contains(port) && is_free(*port))
+        .find(|port| !taken.contains(port) && is_unclaimed(*port))
 }
 
 #[cfg(test)]

@@ -151,6 +151,8 @@ pub struct Running {
     /// Whether the kubelet's task was waited for already.
     over: bool,
     lock: File,
+    /// Keeps the port while the API server is down.
+    _port: Option<super::port::Reservation>,
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -294,6 +296,8 @@ fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
         api: watch::Sender::new(None),
     });
     let shutdown = CancellationToken::new();
+    // Without it (somebody else listens there) the API server says what is in its way, as a real one.
+    let port = super::port::reserve(config.spec.api_port);
     let kubelet = tokio::spawn(kubelet(machine.clone(), shutdown.clone()));
     Ok(Running {
         machine,
@@ -301,6 +305,7 @@ fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
         kubelet,
         over: false,
         lock,
+        _port: port,
     })
 }
 

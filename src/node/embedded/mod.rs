@@ -12,6 +12,7 @@ pub mod inside;
 pub mod kubelet;
 pub mod machine;
 pub mod pace;
+pub mod port;
 pub mod process;
 pub mod root;
 pub mod runtime;

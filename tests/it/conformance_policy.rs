@@ -139,10 +139,13 @@ fn policy_load() {
         }
         values += usize::from(same_value(case, result.as_ref().ok()));
     }
-    report::line(format!(
-        "policy-load: {agree}/{n} ok-error, {texts}/{n} text, {values}/{n} value",
-        n = cases.len()
-    ));
+    for (unit, equal) in [
+        ("accepted or refused", agree),
+        ("texts", texts),
+        ("values", values),
+    ] {
+        report::agreement("policy-load", unit, equal, cases.len(), 0);
+    }
     assert_eq!(differences.join("\n"), "");
     assert_eq!(
         (agree, texts, values),
@@ -219,8 +222,6 @@ fn policy_eval() {
         }
         policies += 1;
     }
-    report::line(format!(
-        "policy-eval: {policies} policies, {requests}/{requests} requests"
-    ));
+    report::agreement("policy-eval", "requests", requests, policies * 40, 0);
     assert_eq!(requests, policies * 40);
 }

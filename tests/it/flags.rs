@@ -437,7 +437,7 @@ async fn command_lines_end_or_serve_as_the_real_ones_do() {
             (false, None) => unexpected.push(format!("{id}: {}", notes.join("; "))),
         }
     }
-    report::line(format!("flags: {agree}/{total} command lines"));
+    report::agreement("flags", "command lines", agree, total, listed);
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
     if wanted.is_empty() {
         let lists = NOT_RUN.len() + DIFFERING.len();

@@ -1438,10 +1438,7 @@ async fn recorded_exchanges_are_answered_and_audited_alike() {
         agree += tally.agree;
         total += tally.total;
     }
-    report::line(format!(
-        "replay: {agree}/{total} exchanges, {} known to differ",
-        now.0.len()
-    ));
+    report::agreement("http sessions", "exchanges", agree, total, now.0.len());
     if std::env::var_os("REPLAY_REWRITE").is_some() && std::env::var_os("REPLAY").is_none() {
         now.write();
         return;

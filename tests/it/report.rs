@@ -5,10 +5,30 @@
 //! itself goes past it, so plain `cargo test` shows these lines. Keep them few.
 
 use std::io::Write;
+use std::path::Path;
 
 /// Shows one line.
 pub(crate) fn line(text: impl AsRef<str>) {
     show(&format!("{}\n", text.as_ref()));
+}
+
+/// Agreement with the golden data of one category: `agree` of `total` things of that unit ("cases",
+/// "exchanges"), and how many of the others are listed with their reason. Shows a line, and leaves a row
+/// for the table that `.ci/agreement` prints.
+pub(crate) fn agreement(category: &str, unit: &str, agree: usize, total: usize, listed: usize) {
+    let known = match listed {
+        0 => String::new(),
+        n => format!(", {n} known to differ"),
+    };
+    line(format!("{category}: {agree}/{total} {unit}{known}"));
+    let rows = Path::new(env!("CARGO_TARGET_TMPDIR")).join("agreement");
+    let name = format!("{category} {unit}").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    std::fs::create_dir_all(&rows).unwrap();
+    std::fs::write(
+        rows.join(name),
+        format!("{category}\t{unit}\t{agree}\t{total}\t{listed}\n"),
+    )
+    .unwrap();
 }
 
 /// Shows that the running test leaves out what it cannot do on this machine.

@@ -109,9 +109,13 @@ fn every_recorded_protobuf_body_is_decoded_and_encoded() {
             }
         }
     }
-    report::line(format!(
-        "protobuf: {decoded} recorded bodies decoded, {encoded} encoded byte for byte"
-    ));
+    report::agreement(
+        "protobuf bodies",
+        "encoded byte for byte",
+        encoded,
+        decoded,
+        0,
+    );
     assert!(decoded >= 312, "{decoded}");
 }
 
@@ -440,10 +444,7 @@ fn discovery_answers_as_recorded() {
             compared += 1;
         }
     }
-    report::line(format!(
-        "discovery: {}/{compared} answers equal",
-        compared - wrong.len()
-    ));
+    report::agreement("discovery", "answers", compared - wrong.len(), compared, 0);
     assert!(
         wrong.is_empty(),
         "{} differ:\n{}",
@@ -602,10 +603,16 @@ fn openapi_documents_have_the_recorded_paths_and_definitions() {
         documents += 1;
     }
     report::line(format!(
-        "openapi: {documents} documents, {expected_total} paths and definitions expected, {} missing, {} extra",
-        missing.len(),
+        "openapi: {documents} documents, {} extra",
         extra.len()
     ));
+    report::agreement(
+        "openapi",
+        "paths and definitions",
+        expected_total - missing.len(),
+        expected_total,
+        0,
+    );
     println!("missing: {missing:#?}\nextra: {extra:#?}");
     assert!(missing.is_empty() && extra.is_empty());
 }

@@ -767,11 +767,7 @@ fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) -> Vec<Str
             differing.push(id);
         }
     }
-    report::line(format!(
-        "{name}: {}/{} cases",
-        cases.len() - differing.len(),
-        cases.len()
-    ));
+    report::agreement(name, "cases", cases.len() - differing.len(), cases.len(), 0);
     differing
 }
 

@@ -6,7 +6,7 @@ use crate::node::embedded::version::KUBERNETES;
 /// The text of the answer.
 #[must_use]
 pub fn text(state: &ApiState) -> String {
-    let (events, rejected) = state.audit.counts();
+    let counts = state.audit.counts();
     let started = state.started.as_second();
     let mut out = String::new();
     let mut family = |name: &str, help: &str, kind: &str, lines: &[String]| {
@@ -16,18 +16,45 @@ pub fn text(state: &ApiState) -> String {
             out.push('\n');
         }
     };
+    let by = |name: &str, label: &str, counts: &[(&str, u64)]| -> Vec<String> {
+        counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(value, count)| format!("{name}{{{label}=\"{value}\"}} {count}"))
+            .collect()
+    };
+    // A family without a value is not shown.
+    let errors = by("apiserver_audit_error_total", "plugin", &counts.errors);
+    if !errors.is_empty() {
+        family(
+            "apiserver_audit_error_total",
+            "[ALPHA] Counter of audit events that failed to be audited properly. Plugin identifies the plugin affected by the error.",
+            "counter",
+            &errors,
+        );
+    }
     family(
         "apiserver_audit_event_total",
         "[ALPHA] Counter of audit events generated and sent to the audit backend.",
         "counter",
-        &[format!("apiserver_audit_event_total {events}")],
+        &[format!("apiserver_audit_event_total {}", counts.events)],
     );
+    let levels = by("apiserver_audit_level_total", "level", &counts.levels);
+    if !levels.is_empty() {
+        family(
+            "apiserver_audit_level_total",
+            "[ALPHA] Counter of policy levels for audit events (1 per request).",
+            "counter",
+            &levels,
+        );
+    }
     family(
         "apiserver_audit_requests_rejected_total",
         "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend.",
         "counter",
         &[format!(
-            "apiserver_audit_requests_rejected_total {rejected}"
+            "apiserver_audit_requests_rejected_total {}",
+            counts.rejected
         )],
     );
     family(

@@ -157,14 +157,18 @@ async fn process(
             let status = Status::new(401, "Unauthorized", "Unauthorized");
             if let Some(recorder) = &mut recorder {
                 recorder.respond(401, Some(&status.to_json()));
-                recorder.stage(Stage::ResponseStarted);
+                recorder.stage(Stage::ResponseStarted).await;
             }
             return (status.into(), form);
         }
     };
     if let Some(recorder) = &mut recorder
-        && !recorder.stage(Stage::RequestReceived)
+        && !recorder.stage(Stage::RequestReceived).await
     {
+        state.klog.error(
+            "errors.go:86",
+            "\"Unhandled Error\" err=\"failed to store audit event\" logger=\"UnhandledError\"",
+        );
         return (internal("failed to store audit event"), form);
     }
     parts.headers.remove(http::header::AUTHORIZATION);
@@ -205,7 +209,7 @@ async fn process(
             );
             if let Some(recorder) = &mut recorder {
                 recorder.panicked(&reason);
-                recorder.stage(Stage::Panic);
+                recorder.stage(Stage::Panic).await;
             }
             return (
                 health::text(
@@ -221,7 +225,7 @@ async fn process(
     // What is not acceptable is answered without the encoder that records.
     let unrecorded = is_unnegotiated(&response);
     (
-        finish(response, recorder, long_running, unrecorded, &call.audit),
+        finish(response, recorder, long_running, unrecorded, &call.audit).await,
         form,
     )
 }

@@ -148,7 +148,13 @@ impl Server {
         if let Some(serving) = serving {
             let _ = serving.await;
         }
-        state.audit.shutdown();
+        if state.audit.shutdown().await {
+            state.klog.info(
+                1,
+                "genericapiserver.go:767",
+                "\"[graceful-termination] audit backend shutdown completed\"",
+            );
+        }
         0
     }
 }

@@ -8,8 +8,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 
-use super::audit::log::{self, Log};
-use super::audit::{Backend, Sink};
+use super::audit::setup;
 use super::authn::certificate::{ClientCa, RequestHeader};
 use super::authn::tokens::Tokens;
 use super::authn::{Authn, TokenCache};
@@ -18,19 +17,17 @@ use super::http as https;
 use super::klog::Klog;
 use super::server::Server;
 use super::state::ApiState;
-use super::webhook_config;
-use crate::audit::policy;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::go_error_text;
 use crate::node::embedded::runtime::rootfs::Rootfs;
 
 /// Largest file that start-up reads.
-const FILE_LIMIT: u64 = 16 << 20;
+pub(super) const FILE_LIMIT: u64 = 16 << 20;
 /// The port a node's clients use.
 const NODE_PORT: i64 = 6443;
 
 /// Reads a file as the process sees it.
-fn read(rootfs: &Rootfs, path: &str) -> Result<Vec<u8>, String> {
+pub(super) fn read(rootfs: &Rootfs, path: &str) -> Result<Vec<u8>, String> {
     rootfs.read(&absolute(path), FILE_LIMIT).map_err(|error| {
         let verb = if error.kind() == std::io::ErrorKind::IsADirectory {
             "read"
@@ -41,7 +38,7 @@ fn read(rootfs: &Rootfs, path: &str) -> Result<Vec<u8>, String> {
     })
 }
 
-fn absolute(path: &str) -> String {
+pub(super) fn absolute(path: &str) -> String {
     if path.starts_with('/') {
         path.to_owned()
     } else {
@@ -97,7 +94,7 @@ pub async fn build(
             "\"Waiting for caches to sync\" controller=\"node_authorizer\"",
         );
     }
-    let audit = audit(&flags, &rootfs, &klog)?;
+    let audit = setup::audit(&flags.audit, &rootfs, &klog)?;
     after_audit(&flags, &rootfs)?;
     let mut subjects = Vec::new();
     for ca in authn
@@ -243,116 +240,6 @@ fn tokens(flags: &Flags, rootfs: &Rootfs, signing: Option<&[u8]>) -> Result<Toke
         &verifying,
         flags.line.bool("service-account-extend-token-expiration"),
     )
-}
-
-/// Policy, then log file, then webhook (`AuditOptions.ApplyTo`).
-fn audit(flags: &Flags, rootfs: &Arc<Rootfs>, klog: &Klog) -> Result<Sink, String> {
-    let options = &flags.audit;
-    let policy = if options.policy_file.is_empty() {
-        None
-    } else {
-        let path = &options.policy_file;
-        let bytes = read(rootfs, path).map_err(|reason| {
-            let path = crate::audit::options::number::quote(path);
-            format!("loading audit policy file: failed to read file path {path}: {reason}")
-        })?;
-        let warn = |warnings: &[String]| {
-            for warning in warnings {
-                klog.warning("reader.go:81", warning);
-            }
-        };
-        match policy::load(&bytes) {
-            Ok(loaded) => {
-                warn(&loaded.warnings);
-                klog.info(
-                    4,
-                    "reader.go:99",
-                    &format!(
-                        "\"Load audit policy rules success\" policyCnt={}",
-                        loaded.policy.rules.len()
-                    ),
-                );
-                Some(loaded.policy)
-            }
-            Err(error) => {
-                warn(&error.warnings);
-                let file = if error.names_file {
-                    format!(": from file {path}")
-                } else {
-                    String::new()
-                };
-                return Err(format!("loading audit policy file: {error}{file}"));
-            }
-        }
-    };
-    let mut backends: Vec<Box<dyn Backend>> = Vec::new();
-    let mut names = Vec::new();
-    if !options.log.path.is_empty() {
-        if options.log.path != "-" {
-            log::ensure(rootfs, &options.log.path)
-                .map_err(|reason| format!("ensureLogFile: {reason}"))?;
-        }
-        if policy.is_none() {
-            klog.info(
-                2,
-                "audit.go:297",
-                "No audit policy file provided, no events will be recorded for log backend",
-            );
-        } else {
-            backends.push(Box::new(Log::new(
-                options.log.clone(),
-                rootfs.clone(),
-                klog.clone(),
-            )));
-            names.push(backend_name(
-                "log",
-                &options.log.batch.mode,
-                options.log.truncate.enabled,
-            ));
-        }
-    }
-    if !options.webhook.config_file.is_empty() {
-        if policy.is_none() {
-            klog.info(
-                2,
-                "audit.go:307",
-                "No audit policy file provided, no events will be recorded for webhook backend",
-            );
-        } else {
-            webhook_config::load(&options.webhook.config_file, |path| {
-                rootfs.read(&absolute(path), FILE_LIMIT)
-            })
-            .map_err(|reason| format!("initializing audit webhook: {reason}"))?;
-            names.push(backend_name(
-                "webhook",
-                &options.webhook.batch.mode,
-                options.webhook.truncate.enabled,
-            ));
-        }
-    }
-    match names.as_slice() {
-        [] => {}
-        [one] => klog.info(2, "audit.go:344", &format!("Using audit backend: {one}")),
-        many => klog.info(
-            2,
-            "audit.go:344",
-            &format!("Using audit backend: union[{}]", many.join(",")),
-        ),
-    }
-    Ok(Sink::new(policy, backends))
-}
-
-fn backend_name(plugin: &str, mode: &str, truncate: bool) -> String {
-    let name = match mode {
-        "batch" => format!("buffered<{plugin}>"),
-        "blocking" => format!("ignoreErrors<{plugin}>"),
-        _ => plugin.to_owned(),
-    };
-    if truncate {
-        format!("truncate<{name}>")
-    } else {
-        name
-    }
 }
 
 /// What a real server reads after the audit options.

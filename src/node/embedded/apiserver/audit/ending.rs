@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream};
 
 use super::recorder::Recorder;
 use crate::audit::level::Stage;
@@ -14,7 +15,7 @@ use crate::node::embedded::apiserver::api::{ApiResponse, Body};
 use crate::node::embedded::apiserver::request::AuditContext;
 
 /// Writes the events of an answer; those of a stream when it ends.
-pub(in super::super) fn finish(
+pub(in super::super) async fn finish(
     mut response: ApiResponse,
     recorder: Option<Recorder>,
     long_running: bool,
@@ -30,7 +31,7 @@ pub(in super::super) fn finish(
     };
     recorder.respond(response.code, object);
     if long_running {
-        recorder.stage(Stage::ResponseStarted);
+        recorder.stage(Stage::ResponseStarted).await;
     }
     if response.code == 101 {
         audit.hold(Box::new(Ending(Some(recorder))));
@@ -45,12 +46,13 @@ pub(in super::super) fn finish(
                 content_type,
                 chunks: Box::pin(Audited {
                     chunks,
-                    ending: Ending(Some(recorder)),
+                    ending: Some(Ending(Some(recorder))),
+                    last: None,
                 }),
             };
         }
         _ => {
-            recorder.stage(Stage::ResponseComplete);
+            recorder.stage(Stage::ResponseComplete).await;
         }
     }
     response
@@ -59,10 +61,24 @@ pub(in super::super) fn finish(
 /// Writes the last event of a request when the answer has been sent or dropped.
 struct Ending(Option<Recorder>);
 
+impl Ending {
+    /// Writes it now.
+    fn complete(&mut self) -> Option<BoxFuture<'static, bool>> {
+        let mut recorder = self.0.take()?;
+        Some(async move { recorder.stage(Stage::ResponseComplete).await }.boxed())
+    }
+}
+
 impl Drop for Ending {
     fn drop(&mut self) {
-        if let Some(mut recorder) = self.0.take() {
-            recorder.stage(Stage::ResponseComplete);
+        let Some(mut last) = self.complete() else {
+            return;
+        };
+        // Mostly it is written at once; what waits for a webhook waits elsewhere.
+        if (&mut last).now_or_never().is_none()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(last);
         }
     }
 }
@@ -70,19 +86,26 @@ impl Drop for Ending {
 /// A stream that is audited when it ends.
 struct Audited {
     chunks: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
-    ending: Ending,
+    ending: Option<Ending>,
+    /// The last event on its way: the client sees the end after it.
+    last: Option<BoxFuture<'static, bool>>,
 }
 
 impl Stream for Audited {
     type Item = Bytes;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let next = self.chunks.as_mut().poll_next(context);
-        if matches!(next, Poll::Ready(None)) {
-            // Write the event before the client sees the end.
-            drop(Ending(self.ending.0.take()));
+        if self.ending.is_some() {
+            match self.chunks.as_mut().poll_next(context) {
+                Poll::Ready(None) => self.last = self.ending.take().and_then(|mut e| e.complete()),
+                next => return next,
+            }
         }
-        next
+        if let Some(last) = &mut self.last {
+            std::task::ready!(last.as_mut().poll(context));
+            self.last = None;
+        }
+        Poll::Ready(None)
     }
 }
 

@@ -3,20 +3,25 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
+
+use super::errors::PluginErrors;
 use super::rotation::{Rotating, parent};
-use super::{Backend, legacy};
+use super::{Backend, Record, legacy};
 use crate::audit::event::Event;
 use crate::audit::options::LogOptions;
 use crate::node::embedded::apiserver::encoding;
-use crate::node::embedded::apiserver::klog::Klog;
 use crate::node::embedded::process::go_error_text;
 use crate::node::embedded::runtime::rootfs::Rootfs;
+
+/// The plugin's name in errors.
+const PLUGIN: &str = "log";
 
 /// The log backend.
 pub struct Log {
     options: LogOptions,
     writer: Mutex<Writer>,
-    klog: Klog,
+    errors: PluginErrors,
 }
 
 enum Writer {
@@ -72,7 +77,7 @@ fn absolute(path: &str) -> String {
 impl Log {
     /// A backend for these options.
     #[must_use]
-    pub fn new(options: LogOptions, rootfs: Arc<Rootfs>, klog: Klog) -> Self {
+    pub fn new(options: LogOptions, rootfs: Arc<Rootfs>, errors: PluginErrors) -> Self {
         let writer = match options.path.as_str() {
             "-" | "/dev/stdout" | "/dev/stderr" => Writer::Output,
             "/dev/null" => Writer::Null,
@@ -81,12 +86,8 @@ impl Log {
         Self {
             options,
             writer: Mutex::new(writer),
-            klog,
+            errors,
         }
-    }
-
-    fn strict(&self) -> bool {
-        self.options.batch.mode == "blocking-strict"
     }
 
     fn line(&self, event: &Event) -> Vec<u8> {
@@ -99,70 +100,41 @@ impl Log {
         line
     }
 
-    /// `--audit-log-truncate-*`: bodies go first, then the whole event (`plugin/pkg/audit/truncate`).
-    fn fitted(&self, event: &Event) -> Option<Vec<u8>> {
-        let line = self.line(event);
-        let limit = usize::try_from(self.options.truncate.max_event_size).unwrap_or(usize::MAX);
-        if !self.options.truncate.enabled || encoding::json(event).len() <= limit {
-            return Some(line);
+    fn write(&self, record: &Record) -> Result<(), String> {
+        // The legacy form has no bodies, so nothing in it can fail to be written.
+        if let Some(reason) = &record.unencodable
+            && self.options.format != "legacy"
+        {
+            return Err(reason.clone());
         }
-        let mut cut = event.clone();
-        cut.request_object = None;
-        cut.response_object = None;
-        cut.annotations
-            .insert("audit.k8s.io/truncated".to_owned(), "true".to_owned());
-        if encoding::json(&cut).len() > limit {
-            self.report(
-                "truncate",
-                event,
-                "event is too large even after truncating",
-            );
-            return None;
-        }
-        Some(self.line(&cut))
-    }
-
-    fn report(&self, plugin: &str, event: &Event, reason: &str) {
-        self.klog.error(
-            "metrics.go:110",
-            &format!(
-                "Error in audit plugin '{plugin}' affecting 1 audit events: {reason}\nImpacted events:\n{}",
-                legacy::line(event)
-            ),
-        );
-    }
-}
-
-impl Backend for Log {
-    fn process(&self, event: &Event) -> bool {
-        let Some(line) = self.fitted(event) else {
-            return true;
-        };
+        let line = self.line(&record.event);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = match &mut *writer {
+        match &mut *writer {
             Writer::Output => {
                 let text = String::from_utf8_lossy(&line);
-                self.klog.output().stdout(text.trim_end_matches('\n'));
+                let output = self.errors.klog().output();
+                output.stdout(text.trim_end_matches('\n'));
                 Ok(())
             }
             Writer::Null => Ok(()),
             Writer::File(file) => file.write(&line),
-        };
-        drop(writer);
-        match result {
-            Ok(()) => true,
-            Err(reason) => {
-                self.report("log", event, &reason);
-                !self.strict()
-            }
         }
     }
+}
 
-    fn refuse(&self, event: &Event, reason: &str) -> bool {
-        if self.options.format == "legacy" {
-            return self.process(event);
+impl Backend for Log {
+    fn name(&self) -> String {
+        PLUGIN.to_owned()
+    }
+
+    fn process<'a>(&'a self, records: &'a [&'a Record]) -> BoxFuture<'a, bool> {
+        let mut stored = true;
+        for record in records {
+            if let Err(reason) = self.write(record) {
+                self.errors.report(PLUGIN, &reason, &[record]);
+                stored = false;
+            }
         }
-        self.report("log", event, reason);
-        !self.strict()
+        Box::pin(std::future::ready(stored))
     }
 }

@@ -1,39 +1,74 @@
 //! The audit pipeline of the running server: policy decision, events, backends.
 
+pub mod buffered;
 pub(super) mod ending;
+pub mod errors;
+pub mod ignore;
 pub mod legacy;
 pub mod log;
 pub mod recorder;
 mod rotation;
+pub mod setup;
+pub mod truncate;
+pub mod union;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
+
+use self::errors::PluginErrors;
+use self::union::Union;
 use crate::audit::event::Event;
+use crate::audit::level::{Level, Stage};
 use crate::audit::policy::Policy;
 
-/// Where events go.
+/// An event on its way to the backends.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The event.
+    pub event: Event,
+    /// Why it cannot be written as JSON, if it cannot.
+    pub unencodable: Option<String>,
+}
+
+/// Where events go (`pkg/audit/types.go`).
 pub trait Backend: Send + Sync {
-    /// Takes an event. `false` makes the request fail where the mode is that strict.
-    fn process(&self, event: &Event) -> bool;
+    /// As in `Using audit backend: …`: `truncate<ignoreErrors<log>>`.
+    fn name(&self) -> String;
 
-    /// An event that cannot be written as JSON, for this reason.
-    fn refuse(&self, event: &Event, reason: &str) -> bool {
-        let _ = (event, reason);
-        true
+    /// Takes events; ends when they are stored, queued or given up. `false`: some could not be
+    /// stored, and whoever asks should know.
+    fn process<'a>(&'a self, records: &'a [&'a Record]) -> BoxFuture<'a, bool>;
+
+    /// No more events will come: what is queued goes out.
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
-
-    /// The server shuts down.
-    fn shutdown(&self) {}
 }
 
 /// Policy and backends.
 #[derive(Default)]
 pub struct Sink {
     policy: Option<Policy>,
-    backends: Vec<Box<dyn Backend>>,
+    backend: Option<Box<dyn Backend>>,
+    errors: Option<PluginErrors>,
     events: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
+    levels: [AtomicU64; 4],
+}
+
+/// What `/metrics` says of audit (`pkg/audit/metrics.go`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events given to the backends.
+    pub events: u64,
+    /// Requests refused because a strict backend failed.
+    pub rejected: u64,
+    /// Requests by the level that the policy gave them.
+    pub levels: Vec<(&'static str, u64)>,
+    /// Events that a plugin lost.
+    pub errors: Vec<(&'static str, u64)>,
 }
 
 impl Sink {
@@ -42,54 +77,83 @@ impl Sink {
     pub fn new(policy: Option<Policy>, backends: Vec<Box<dyn Backend>>) -> Self {
         Self {
             policy,
-            backends,
+            backend: Union::of(backends),
             ..Self::default()
         }
+    }
+
+    /// Counts the errors reported here, too.
+    #[must_use]
+    pub fn counting(mut self, errors: PluginErrors) -> Self {
+        self.errors = Some(errors);
+        self
+    }
+
+    /// The name of all backends together.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        self.backend.as_ref().map(|backend| backend.name())
     }
 
     /// The policy in force, if events are to be made at all.
     #[must_use]
     pub fn policy(&self) -> Option<&Policy> {
-        self.policy.as_ref().filter(|_| !self.backends.is_empty())
+        self.policy.as_ref().filter(|_| self.backend.is_some())
     }
 
-    /// Gives an event to every backend.
-    pub fn process(&self, event: &Event) -> bool {
+    /// Counts a request of this level.
+    pub fn observe(&self, level: Level) {
+        if let Some(count) = self.levels.get(level as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives an event to the backends. `false`: the request is to be refused if it has not begun.
+    pub async fn process(&self, record: &Record) -> bool {
         self.events.fetch_add(1, Ordering::Relaxed);
-        // Every backend gets the event, whatever the others say.
-        let mut ok = true;
-        for backend in &self.backends {
-            ok &= backend.process(event);
+        let Some(backend) = &self.backend else {
+            return true;
+        };
+        let stored = backend.process(&[record]).await;
+        if !stored && record.event.stage == Stage::RequestReceived {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
         }
-        if !ok {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        ok
+        stored
     }
 
-    /// Reports an event that cannot be encoded.
-    pub fn refuse(&self, event: &Event, reason: &str) -> bool {
-        self.events.fetch_add(1, Ordering::Relaxed);
-        let mut ok = true;
-        for backend in &self.backends {
-            ok &= backend.refuse(event, reason);
-        }
-        ok
-    }
-
-    /// Events given to the backends so far, and requests refused because of one.
+    /// What was counted so far.
     #[must_use]
-    pub fn counts(&self) -> (u64, u64) {
-        (
-            self.events.load(Ordering::Relaxed),
-            self.refused.load(Ordering::Relaxed),
-        )
+    pub fn counts(&self) -> Counts {
+        let levels = [
+            Level::None,
+            Level::Metadata,
+            Level::Request,
+            Level::RequestResponse,
+        ];
+        Counts {
+            events: self.events.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            levels: levels
+                .iter()
+                .zip(&self.levels)
+                .map(|(level, count)| (level.name(), count.load(Ordering::Relaxed)))
+                .collect(),
+            errors: self
+                .errors
+                .as_ref()
+                .map(PluginErrors::counts)
+                .unwrap_or_default(),
+        }
     }
 
-    /// Ends the backends.
-    pub fn shutdown(&self) {
-        for backend in &self.backends {
-            backend.shutdown();
+    /// Ends the backends; gives whether there are any.
+    pub async fn shutdown(&self) -> bool {
+        match &self.backend {
+            Some(backend) => {
+                backend.shutdown().await;
+                true
+            }
+            None => false,
         }
     }
 }
@@ -106,12 +170,21 @@ impl Memory {
     }
 }
 
-impl Backend for std::sync::Arc<Memory> {
-    fn process(&self, event: &Event) -> bool {
+impl Backend for Arc<Memory> {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn process<'a>(&'a self, records: &'a [&'a Record]) -> BoxFuture<'a, bool> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(event.clone());
-        true
+            .extend(
+                records
+                    .iter()
+                    .filter(|record| record.unencodable.is_none())
+                    .map(|record| record.event.clone()),
+            );
+        Box::pin(std::future::ready(true))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::Sink;
+use super::{Record, Sink};
 use crate::audit::evaluate::{Attributes, Decision, evaluate};
 use crate::audit::event::{AuthenticationMetadata, Event, ObjectReference, UserInfo};
 use crate::audit::level::{Level, Stage};
@@ -35,7 +35,7 @@ pub struct Metadata<'a> {
 pub struct Recorder {
     sink: Arc<Sink>,
     context: AuditContext,
-    event: Event,
+    record: Record,
     decision: Decision,
 }
 
@@ -74,6 +74,7 @@ impl Recorder {
             draft.level = Some(decision.level);
             draft.omit_managed_fields = decision.omit_managed_fields;
         });
+        sink.observe(decision.level);
         if decision.level == Level::None {
             return None;
         }
@@ -100,26 +101,29 @@ impl Recorder {
         Some(Self {
             sink: sink.clone(),
             context: context.detached(),
-            event: Event {
-                kind: "Event".to_owned(),
-                api_version: "audit.k8s.io/v1".to_owned(),
-                level: decision.level,
-                audit_id: request.audit_id,
-                stage: Stage::RequestReceived,
-                request_uri: request.uri,
-                verb: info.verb.clone(),
-                user: request.user.cloned().unwrap_or_default(),
-                impersonated_user: None,
-                authentication_metadata: None,
-                source_ips: request.source_ips,
-                user_agent,
-                object_ref,
-                response_status: None,
-                request_object: None,
-                response_object: None,
-                request_received_timestamp: received.clone(),
-                stage_timestamp: received,
-                annotations: std::collections::BTreeMap::new(),
+            record: Record {
+                unencodable: None,
+                event: Event {
+                    kind: "Event".to_owned(),
+                    api_version: "audit.k8s.io/v1".to_owned(),
+                    level: decision.level,
+                    audit_id: request.audit_id,
+                    stage: Stage::RequestReceived,
+                    request_uri: request.uri,
+                    verb: info.verb.clone(),
+                    user: request.user.cloned().unwrap_or_default(),
+                    impersonated_user: None,
+                    authentication_metadata: None,
+                    source_ips: request.source_ips,
+                    user_agent,
+                    object_ref,
+                    response_status: None,
+                    request_object: None,
+                    response_object: None,
+                    request_received_timestamp: received.clone(),
+                    stage_timestamp: received,
+                    annotations: std::collections::BTreeMap::new(),
+                },
             },
             decision,
         })
@@ -127,9 +131,9 @@ impl Recorder {
 
     /// Records whom the user impersonates.
     pub fn impersonate(&mut self, user: &UserInfo, constraint: &str) {
-        self.event.impersonated_user = Some(user.clone());
+        self.record.event.impersonated_user = Some(user.clone());
         if !constraint.is_empty() {
-            self.event.authentication_metadata = Some(AuthenticationMetadata {
+            self.record.event.authentication_metadata = Some(AuthenticationMetadata {
                 impersonation_constraint: constraint.to_owned(),
             });
         }
@@ -150,16 +154,16 @@ impl Recorder {
                 }
             }
             if self.decision.level >= Level::RequestResponse {
-                self.event.response_object = Some(self.recorded(body));
+                self.record.event.response_object = Some(self.recorded(body));
             }
         }
         status.insert("code".to_owned(), code.into());
-        self.event.response_status = Some(Value::Object(status));
+        self.record.event.response_status = Some(Value::Object(status));
     }
 
     /// Records a panic of the handler.
     pub fn panicked(&mut self, message: &str) {
-        self.event.response_status = Some(json!({
+        self.record.event.response_status = Some(json!({
             "metadata": {},
             "status": "Failure",
             "message": format!("APIServer panic'd: {message}"),
@@ -169,11 +173,11 @@ impl Recorder {
     }
 
     /// Writes the event of a stage, unless the policy leaves it out. `false`: a strict backend failed.
-    pub fn stage(&mut self, stage: Stage) -> bool {
+    pub async fn stage(&mut self, stage: Stage) -> bool {
         if self.decision.omit_stages.contains(&stage) {
             return true;
         }
-        let event = &mut self.event;
+        let event = &mut self.record.event;
         event.stage = stage;
         if stage != Stage::RequestReceived {
             event.stage_timestamp = micro_time(jiff::Timestamp::now());
@@ -207,12 +211,8 @@ impl Recorder {
             }
             draft.unencodable.clone()
         });
-        match refusal {
-            Some(reason) if self.decision.level >= Level::Request => {
-                self.sink.refuse(&self.event, &reason)
-            }
-            _ => self.sink.process(&self.event),
-        }
+        self.record.unencodable = refusal.filter(|_| self.decision.level >= Level::Request);
+        self.sink.process(&self.record).await
     }
 
     fn recorded(&self, body: &Value) -> Value {

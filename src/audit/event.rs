@@ -55,6 +55,9 @@ pub struct Event {
     pub response_object: Option<Value>,
     /// When the API server received the request, RFC 3339 with microseconds.
     pub request_received_timestamp: String,
+    /// Nanoseconds beyond `request_received_timestamp` (0 to 999). Only the legacy format of the log shows them.
+    #[serde(skip)]
+    pub received_nanoseconds: u16,
     /// When the request reached this stage, RFC 3339 with microseconds.
     pub stage_timestamp: String,
     /// Annotations set by plugins in the request chain.

@@ -399,6 +399,7 @@ impl FakeNode {
                 response_object: (complete && decision.level == Level::RequestResponse)
                     .then(|| json!({"kind": "Status"})),
                 request_received_timestamp: now.to_string(),
+                received_nanoseconds: 0,
                 stage_timestamp: now.to_string(),
                 annotations: BTreeMap::new(),
             };

@@ -43,9 +43,9 @@ fn reason(list: &[(&str, &'static str)], id: &str) -> Option<&'static str> {
 }
 
 #[derive(Default)]
-struct Captured {
+pub(crate) struct Captured {
     stdout: Mutex<Vec<String>>,
-    stderr: Mutex<Vec<String>>,
+    pub(crate) stderr: Mutex<Vec<String>>,
 }
 
 impl Output for Captured {
@@ -58,7 +58,7 @@ impl Output for Captured {
 }
 
 /// The files a control-plane node has for its API server.
-fn pki(root: &Path) {
+pub(crate) fn pki(root: &Path) {
     let pki = root.join("etc/kubernetes/pki");
     std::fs::create_dir_all(&pki).unwrap();
     std::fs::create_dir_all(root.join("var/log/kubernetes")).unwrap();
@@ -123,7 +123,7 @@ fn prepare(root: &Path, commands: &Value) -> Vec<String> {
 }
 
 /// klog's header, masked as in the recordings.
-fn masked(line: &str) -> String {
+pub(crate) fn masked(line: &str) -> String {
     let bytes = line.as_bytes();
     let is_header = bytes.len() > 30
         && matches!(bytes[0], b'I' | b'W' | b'E' | b'F')
@@ -137,7 +137,7 @@ fn masked(line: &str) -> String {
     format!("{}<MMDD> <HH:MM:SS.uuuuuu> <PID> {rest}", &line[..1])
 }
 
-fn strings(value: &Value) -> Vec<String> {
+pub(crate) fn strings(value: &Value) -> Vec<String> {
     value
         .as_array()
         .map(|items| {
@@ -149,7 +149,7 @@ fn strings(value: &Value) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn base_arguments() -> Vec<String> {
+pub(crate) fn base_arguments() -> Vec<String> {
     let text = replay::gunzip(&replay::golden().join("events/metadata-all.steps.jsonl.gz"));
     let head: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     strings(&head["apiserverArgs"])

@@ -20,6 +20,7 @@ mod policy_properties;
 mod registry;
 mod replay;
 mod report;
+mod rotation;
 mod scenario;
 mod schema;
 mod server;

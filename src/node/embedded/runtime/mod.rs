@@ -1,5 +1,6 @@
 //! The container runtime: containers, mounts, images, logs.
 
+pub mod device;
 pub mod image;
 pub mod log;
 pub mod rootfs;

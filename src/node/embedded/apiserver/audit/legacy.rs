@@ -22,7 +22,7 @@ pub fn line(event: &Event) -> String {
             .collect::<Vec<_>>()
             .join(",")
     };
-    let own = if event.user.groups.is_empty() {
+    let own = if event.user.username.is_empty() || event.user.groups.is_empty() {
         "<none>".to_owned()
     } else {
         groups(&event.user.groups)
@@ -44,7 +44,10 @@ pub fn line(event: &Event) -> String {
     let ip = event.source_ips.first().map_or("<unknown>", String::as_str);
     format!(
         "{} AUDIT: id={} stage={} ip={} method={} user={} groups={} as={} asgroups={} user-agent={} namespace={} uri={} response={}",
-        nanoseconds(&event.request_received_timestamp),
+        time(
+            &event.request_received_timestamp,
+            event.received_nanoseconds
+        ),
         quote(&event.audit_id),
         quote(event.stage.name()),
         quote(ip),
@@ -60,10 +63,11 @@ pub fn line(event: &Event) -> String {
     )
 }
 
-/// RFC 3339 without trailing zeros of the fraction, as Go's `RFC3339Nano`.
-fn nanoseconds(timestamp: &str) -> String {
-    match timestamp.strip_suffix('Z').and_then(|t| t.split_once('.')) {
+/// RFC 3339 with nanoseconds and without trailing zeros of the fraction, as Go's `RFC3339Nano`.
+fn time(micro: &str, nanoseconds: u16) -> String {
+    match micro.strip_suffix('Z').and_then(|t| t.split_once('.')) {
         Some((seconds, fraction)) => {
+            let fraction = format!("{fraction}{nanoseconds:03}");
             let fraction = fraction.trim_end_matches('0');
             if fraction.is_empty() {
                 format!("{seconds}Z")
@@ -71,6 +75,48 @@ fn nanoseconds(timestamp: &str) -> String {
                 format!("{seconds}.{fraction}Z")
             }
         }
-        None => timestamp.to_owned(),
+        None => micro.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events and their lines, as a real one wrote them (times and ids are made up).
+    #[test]
+    fn lines_read_as_real_ones() {
+        let event = |fields: serde_json::Value| -> Event {
+            let mut event = serde_json::json!({
+                "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "a-1",
+                "stage": "ResponseComplete", "requestURI": "/version", "verb": "get", "user": {},
+                "requestReceivedTimestamp": "2026-11-22T16:25:26.473961Z",
+                "stageTimestamp": "2026-11-22T16:25:26.473961Z",
+            });
+            for (key, value) in fields.as_object().unwrap() {
+                event[key] = value.clone();
+            }
+            serde_json::from_value(event).unwrap()
+        };
+        let mut first = event(serde_json::json!({
+            "user": {"username": "jane", "groups": ["developers", "a \"b\""]},
+            "impersonatedUser": {"username": "joe"},
+            "sourceIPs": ["127.0.0.1", "10.0.0.1"], "userAgent": "curl/8",
+            "objectRef": {"resource": "pods", "namespace": "shop"},
+            "responseStatus": {"metadata": {}, "code": 403},
+        }));
+        first.received_nanoseconds = 115;
+        assert_eq!(
+            line(&first),
+            r#"2026-11-22T16:25:26.473961115Z AUDIT: id="a-1" stage="ResponseComplete" ip="127.0.0.1" method="get" user="jane" groups="\"developers\",\"a \\\"b\\\"\"" as="joe" asgroups="<lookup>" user-agent="curl/8" namespace="shop" uri="/version" response="403""#
+        );
+        let second = event(serde_json::json!({
+            "user": {"groups": ["system:authenticated"]},
+            "requestReceivedTimestamp": "2026-11-22T16:25:26.470000Z",
+        }));
+        assert_eq!(
+            line(&second),
+            r#"2026-11-22T16:25:26.47Z AUDIT: id="a-1" stage="ResponseComplete" ip="<unknown>" method="get" user="<none>" groups="<none>" as="<self>" asgroups="<lookup>" user-agent="" namespace="<none>" uri="/version" response="<deferred>""#
+        );
     }
 }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 
 use super::errors::PluginErrors;
-use super::rotation::{Rotating, parent};
+pub use super::rotation::ensure;
+use super::rotation::{Plain, Rotating};
 use super::{Backend, Record, legacy};
 use crate::audit::event::Event;
 use crate::audit::options::LogOptions;
 use crate::node::embedded::apiserver::encoding;
-use crate::node::embedded::process::go_error_text;
 use crate::node::embedded::runtime::rootfs::Rootfs;
 
 /// The plugin's name in errors.
@@ -25,63 +25,23 @@ pub struct Log {
 }
 
 enum Writer {
-    /// Standard output.
-    Output,
-    /// Nothing (`/dev/null`).
-    Null,
-    /// A file.
-    File(Box<Rotating>),
-}
-
-/// Makes sure the log can be written, as start-up does (`ensureLogFile`).
-///
-/// # Errors
-/// The real text, without `ensureLogFile: `.
-pub fn ensure(rootfs: &Rootfs, shown: &str) -> Result<(), String> {
-    if is_device(shown) {
-        return Ok(());
-    }
-    let path = absolute(shown);
-    let directory = parent(&path);
-    if let Err(error) = rootfs.create_dir_all(&directory, 0o700) {
-        let mut prefix = String::new();
-        for part in directory.split('/').filter(|part| !part.is_empty()) {
-            prefix.push('/');
-            prefix.push_str(part);
-            match rootfs.metadata(&prefix) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return Err(format!("mkdir {prefix}: not a directory")),
-                Err(_) => break,
-            }
-        }
-        return Err(format!("mkdir {prefix}: {}", go_error_text(&error)));
-    }
-    match rootfs.append(&path, 0o600) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("open {shown}: {}", go_error_text(&error))),
-    }
-}
-
-fn is_device(path: &str) -> bool {
-    matches!(path, "/dev/stdout" | "/dev/stderr" | "/dev/null")
-}
-
-fn absolute(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    }
+    /// A file that does not rotate, or standard output.
+    Plain(Plain),
+    /// A file that rotates.
+    Rotating(Box<Rotating>),
 }
 
 impl Log {
     /// A backend for these options.
     #[must_use]
     pub fn new(options: LogOptions, rootfs: Arc<Rootfs>, errors: PluginErrors) -> Self {
-        let writer = match options.path.as_str() {
-            "-" | "/dev/stdout" | "/dev/stderr" => Writer::Output,
-            "/dev/null" => Writer::Null,
-            shown => Writer::File(Box::new(Rotating::new(rootfs, &absolute(shown), &options))),
+        let output = errors.klog().output().clone();
+        let writer = if options.path == "-" {
+            Writer::Plain(Plain::stdout(output))
+        } else if options.max_size == 0 {
+            Writer::Plain(Plain::new(&rootfs, &options, output))
+        } else {
+            Writer::Rotating(Box::new(Rotating::new(rootfs, &options, output)))
         };
         Self {
             options,
@@ -110,14 +70,8 @@ impl Log {
         let line = self.line(&record.event);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *writer {
-            Writer::Output => {
-                let text = String::from_utf8_lossy(&line);
-                let output = self.errors.klog().output();
-                output.stdout(text.trim_end_matches('\n'));
-                Ok(())
-            }
-            Writer::Null => Ok(()),
-            Writer::File(file) => file.write(&line),
+            Writer::Plain(file) => file.write(&line),
+            Writer::Rotating(file) => file.write(&line),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The audit pipeline of the running server: policy decision, events, backends.
 
+mod backup;
 pub mod buffered;
 pub(super) mod ending;
 pub mod errors;
+mod file_path;
 pub mod ignore;
 pub mod legacy;
 pub mod log;
+mod mill;
 pub mod recorder;
 mod rotation;
 pub mod setup;

@@ -121,6 +121,10 @@ impl Recorder {
                     request_object: None,
                     response_object: None,
                     request_received_timestamp: received.clone(),
+                    received_nanoseconds: u16::try_from(
+                        request.received.subsec_nanosecond() % 1000,
+                    )
+                    .unwrap_or_default(),
                     stage_timestamp: received,
                     annotations: std::collections::BTreeMap::new(),
                 },

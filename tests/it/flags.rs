@@ -44,7 +44,7 @@ fn reason(list: &[(&str, &'static str)], id: &str) -> Option<&'static str> {
 
 #[derive(Default)]
 pub(crate) struct Captured {
-    stdout: Mutex<Vec<String>>,
+    pub(crate) stdout: Mutex<Vec<String>>,
     pub(crate) stderr: Mutex<Vec<String>>,
 }
 

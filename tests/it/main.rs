@@ -25,6 +25,7 @@ mod scenario;
 mod schema;
 mod server;
 mod static_pod;
+mod webhook;
 
 mod builder;
 mod cli;

@@ -36,4 +36,3 @@ pub mod status;
 pub mod subresources;
 pub mod table;
 pub mod version;
-pub mod webhook_config;

@@ -94,7 +94,7 @@ pub async fn build(
             "\"Waiting for caches to sync\" controller=\"node_authorizer\"",
         );
     }
-    let audit = setup::audit(&flags.audit, &rootfs, &klog)?;
+    let audit = setup::audit(&flags.audit, &machine, &rootfs, &klog)?;
     after_audit(&flags, &rootfs)?;
     let mut subjects = Vec::new();
     for ca in authn

@@ -14,6 +14,7 @@ mod rotation;
 pub mod setup;
 pub mod truncate;
 pub mod union;
+pub mod webhook;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,26 +2,35 @@
 //! (`AuditOptions.ApplyTo` of `pkg/server/options/audit.go`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::buffered::Buffered;
 use super::errors::PluginErrors;
 use super::ignore::IgnoreErrors;
 use super::log::{self, Log};
 use super::truncate::Truncate;
+use super::webhook::Webhook;
+use super::webhook::kubeconfig;
+use super::webhook::network::Network;
 use super::{Backend, Sink};
 use crate::audit::options::number::quote;
-use crate::audit::options::{AuditOptions, BatchOptions, TruncateOptions};
+use crate::audit::options::{AuditOptions, BatchOptions, TruncateOptions, WebhookOptions};
 use crate::audit::policy::{self, Policy};
 use crate::node::embedded::apiserver::klog::Klog;
 use crate::node::embedded::apiserver::startup::{FILE_LIMIT, absolute, read};
-use crate::node::embedded::apiserver::webhook_config;
+use crate::node::embedded::machine::Machine;
 use crate::node::embedded::runtime::rootfs::Rootfs;
 
 /// Loads the policy and makes the backends.
 ///
 /// # Errors
 /// The text of the first thing that fails.
-pub fn audit(options: &AuditOptions, rootfs: &Arc<Rootfs>, klog: &Klog) -> Result<Sink, String> {
+pub fn audit(
+    options: &AuditOptions,
+    machine: &Arc<Machine>,
+    rootfs: &Arc<Rootfs>,
+    klog: &Klog,
+) -> Result<Sink, String> {
     let policy = if options.policy_file.is_empty() {
         None
     } else {
@@ -55,10 +64,10 @@ pub fn audit(options: &AuditOptions, rootfs: &Arc<Rootfs>, klog: &Klog) -> Resul
                 "No audit policy file provided, no events will be recorded for webhook backend",
             );
         } else {
-            webhook_config::load(&options.webhook.config_file, |path| {
-                rootfs.read(&absolute(path), FILE_LIMIT)
-            })
-            .map_err(|reason| format!("initializing audit webhook: {reason}"))?;
+            let webhook = webhook(&options.webhook, machine, rootfs, &errors)
+                .map_err(|reason| format!("initializing audit webhook: {reason}"))?;
+            let batched = moded(Box::new(webhook), &options.webhook.batch, true, &errors);
+            backends.push(fitted(batched, options.webhook.truncate, &errors));
         }
     }
     let sink = Sink::new(policy, backends).counting(errors);
@@ -66,6 +75,24 @@ pub fn audit(options: &AuditOptions, rootfs: &Arc<Rootfs>, klog: &Klog) -> Resul
         klog.info(2, "audit.go:344", &format!("Using audit backend: {name}"));
     }
     Ok(sink)
+}
+
+fn webhook(
+    options: &WebhookOptions,
+    machine: &Arc<Machine>,
+    rootfs: &Arc<Rootfs>,
+    errors: &PluginErrors,
+) -> Result<Webhook, String> {
+    let config = kubeconfig::load(&options.config_file, &|path| {
+        rootfs.read(&absolute(path), FILE_LIMIT)
+    })?;
+    Ok(Webhook::new(
+        config,
+        Network::new(machine.clone()),
+        rootfs.clone(),
+        Duration::from_nanos(u64::try_from(options.initial_backoff).unwrap_or(0)),
+        errors.clone(),
+    ))
 }
 
 /// A backend in its mode.

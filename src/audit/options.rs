@@ -1,9 +1,11 @@
 //! The audit options of kube-apiserver: names, defaults, validation
 //! (`k8s.io/apiserver/pkg/server/options/audit.go`).
 
+pub mod csv;
 pub mod number;
 pub mod pflag;
 pub mod table;
+pub mod value;
 
 use number::quote;
 use pflag::{CommandLine, FlagError};
@@ -174,7 +176,7 @@ impl BatchOptions {
             max_size: line.int(&name("batch-max-size")),
             max_wait: line.int(&name("batch-max-wait")),
             throttle_enable: line.bool(&name("batch-throttle-enable")),
-            throttle_qps: line.float(&name("batch-throttle-qps")),
+            throttle_qps: f64::from(line.float32(&name("batch-throttle-qps"))),
             throttle_burst: line.int(&name("batch-throttle-burst")),
         }
     }
@@ -202,7 +204,8 @@ impl BatchOptions {
             return refuse("max batch size", self.max_size.to_string());
         }
         if self.throttle_enable && self.throttle_qps <= 0.0 {
-            return refuse("throttle QPS", self.throttle_qps.to_string());
+            let qps = number::float32_text(self.throttle_qps);
+            return refuse("throttle QPS", qps);
         }
         if self.throttle_enable && self.throttle_burst <= 0 {
             return refuse("throttle burst", self.throttle_burst.to_string());
@@ -246,74 +249,4 @@ fn validate_version(version: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(arguments: &[&str]) -> Result<AuditOptions, String> {
-        let argv: Vec<String> = std::iter::once(&"kube-apiserver")
-            .chain(arguments)
-            .map(|s| (*s).to_owned())
-            .collect();
-        AuditOptions::from_argv(&argv).map_err(|e| e.message)
-    }
-
-    #[test]
-    fn defaults_are_those_of_1_36() {
-        let options = options(&[]).unwrap();
-        assert_eq!(
-            (
-                options.log.max_age,
-                options.log.max_backup,
-                options.log.max_size
-            ),
-            (366, 100, 100)
-        );
-        assert_eq!(options.log.batch.mode, "blocking");
-        assert_eq!(options.webhook.batch.max_size, 400);
-        assert!(options.validate().is_empty());
-    }
-
-    #[test]
-    fn the_last_of_a_repeated_flag_counts_and_underscores_are_dashes() {
-        let options = options(&[
-            "--audit-log-maxage=1",
-            "--audit_log_maxage",
-            "0x1e",
-            "--tls-cert-file",
-            "--audit-log-path=/x",
-        ])
-        .unwrap();
-        assert_eq!(options.log.max_age, 30);
-        assert_eq!(options.log.path, "");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_command_line_panics(arguments in proptest::collection::vec(
-            proptest::prop_oneof!["-{0,3}[a-z_=-]{0,12}", "--audit-log-(maxage|maxsize)=.{0,8}", "\\PC{0,12}"],
-            0..6,
-        )) {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            if let Ok(options) = options(&arguments) {
-                let _ = options.validate();
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_fault_from_the_left_is_reported() {
-        assert_eq!(
-            options(&["--audit-log-maxage=abc", "--no-such-flag"]).unwrap_err(),
-            "invalid argument \"abc\" for \"--audit-log-maxage\" flag: strconv.ParseInt: parsing \"abc\": invalid syntax"
-        );
-        assert_eq!(options(&["---x"]).unwrap_err(), "bad flag syntax: ---x");
-        assert_eq!(
-            options(&["-audit-log-maxage=3"]).unwrap_err(),
-            "unknown shorthand flag: 'a' in -audit-log-maxage=3"
-        );
-        assert_eq!(
-            options(&["--v=x"]).unwrap_err(),
-            "invalid argument \"x\" for \"-v, --v\" flag: strconv.ParseInt: parsing \"x\": invalid syntax"
-        );
-    }
-}
+mod tests;

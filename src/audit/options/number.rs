@@ -9,24 +9,68 @@ pub fn quote(text: &str) -> String {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c if (0x80..0xa0).contains(&(c as u32)) || c == '\u{a0}' || c == '\u{ad}' => {
-                out.push_str(&format!("\\u{:04x}", c as u32));
-            }
-            c => out.push(c),
+            c => escape(c, &mut out),
         }
     }
     out.push('"');
     out
+}
+
+/// Go's `%q` of a character.
+#[must_use]
+pub fn quote_char(c: char) -> String {
+    let mut out = String::from("'");
+    match c {
+        '\'' => out.push_str("\\'"),
+        '\\' => out.push_str("\\\\"),
+        c => escape(c, &mut out),
+    }
+    out.push('\'');
+    out
+}
+
+/// What is not printable as `strconv` escapes it.
+fn escape(c: char, out: &mut String) {
+    let code = u32::from(c);
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        '\r' => out.push_str("\\r"),
+        '\u{7}' => out.push_str("\\a"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{b}' => out.push_str("\\v"),
+        '\u{c}' => out.push_str("\\f"),
+        _ if code < 0x20 || code == 0x7f => out.push_str(&format!("\\x{code:02x}")),
+        _ if is_unprintable(c) && code < 0x1_0000 => out.push_str(&format!("\\u{code:04x}")),
+        _ if is_unprintable(c) => out.push_str(&format!("\\U{code:08x}")),
+        c => out.push(c),
+    }
+}
+
+/// Beyond ASCII: control and format characters, spaces, private use and what is no character
+/// (`strconv/isprint.go`, without the code points that no one has assigned yet).
+fn is_unprintable(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0x80..=0xa0
+            | 0xad
+            | 0x600..=0x605
+            | 0x61c
+            | 0x6dd
+            | 0x70f
+            | 0x1680
+            | 0x180e
+            | 0x2000..=0x200f
+            | 0x2028..=0x202f
+            | 0x205f..=0x206f
+            | 0x3000
+            | 0xe000..=0xf8ff
+            | 0xfeff
+            | 0xfff0..=0xfffb
+            | 0xfffe
+            | 0xffff
+            | 0xe_0000..=0x10_ffff
+    )
 }
 
 fn syntax(function: &str, text: &str) -> String {
@@ -74,7 +118,7 @@ fn underscores_fit(digits: &str, after_prefix: bool) -> bool {
     previous != '_'
 }
 
-fn magnitude(function: &str, whole: &str, unsigned: &str) -> Result<u128, String> {
+fn magnitude(function: &str, whole: &str, unsigned: &str, bits: u32) -> Result<u128, String> {
     let lower = unsigned.to_ascii_lowercase();
     let (base, digits, prefixed) = if let Some(rest) = lower.strip_prefix("0x") {
         (16, rest.to_owned(), true)
@@ -87,17 +131,27 @@ fn magnitude(function: &str, whole: &str, unsigned: &str) -> Result<u128, String
     } else {
         (10, lower.clone(), false)
     };
-    if digits.is_empty() || !underscores_fit(&digits, prefixed) {
+    if digits.is_empty() || digits.replace('_', "").is_empty() {
         return Err(syntax(function, whole));
     }
+    let value = number(function, whole, &digits, base, bits)?;
+    if !underscores_fit(&digits, prefixed) {
+        return Err(syntax(function, whole));
+    }
+    Ok(value)
+}
+
+/// What does not fit `bits` is found before a bad digit behind it.
+fn number(function: &str, whole: &str, digits: &str, base: u32, bits: u32) -> Result<u128, String> {
     let mut value: u128 = 0;
     for c in digits.chars().filter(|c| *c != '_') {
         let Some(digit) = c.to_digit(base) else {
             return Err(syntax(function, whole));
         };
-        value = value
-            .saturating_mul(u128::from(base))
-            .saturating_add(u128::from(digit));
+        value = value * u128::from(base) + u128::from(digit);
+        if value >= 1_u128 << bits {
+            return Err(range(function, whole));
+        }
     }
     Ok(value)
 }
@@ -111,7 +165,7 @@ pub fn parse_int(text: &str, bits: u32) -> Result<i64, String> {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let value = magnitude("ParseInt", text, unsigned)?;
+    let value = magnitude("ParseInt", text, unsigned, bits)?;
     let limit = 1_u128 << (bits - 1);
     if negative {
         if value > limit {
@@ -132,11 +186,37 @@ pub fn parse_int(text: &str, bits: u32) -> Result<i64, String> {
 /// # Errors
 /// Go's text.
 pub fn parse_uint(text: &str, bits: u32) -> Result<i64, String> {
-    let value = magnitude("ParseUint", text, text)?;
-    if bits < 128 && value >= 1_u128 << bits {
-        return Err(range("ParseUint", text));
+    let value = magnitude("ParseUint", text, text, bits)?;
+    Ok(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// `strconv.ParseUint(text, 10, bits)`.
+///
+/// # Errors
+/// Go's text.
+pub fn parse_uint10(text: &str, bits: u32) -> Result<i64, String> {
+    if text.is_empty() || text.contains('_') {
+        return Err(syntax("ParseUint", text));
     }
+    let value = number("ParseUint", text, text, 10, bits)?;
     i64::try_from(value).map_err(|_| range("ParseUint", text))
+}
+
+/// `strconv.Atoi`.
+///
+/// # Errors
+/// Go's text.
+pub fn parse_decimal(text: &str) -> Result<i64, String> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.is_empty() || digits.contains('_') {
+        return Err(syntax("Atoi", text));
+    }
+    let value = number("Atoi", text, digits, 10, 63)?;
+    let value = i64::try_from(value).map_err(|_| range("Atoi", text))?;
+    Ok(if negative { -value } else { value })
 }
 
 /// `strconv.ParseFloat(text, bits)`.
@@ -144,15 +224,69 @@ pub fn parse_uint(text: &str, bits: u32) -> Result<i64, String> {
 /// # Errors
 /// Go's text.
 pub fn parse_float(text: &str, bits: u32) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| syntax("ParseFloat", text))?;
-    let spelled = text.trim_start_matches(['+', '-']).to_ascii_lowercase();
-    let named = spelled.starts_with("inf");
-    let over = value.is_infinite()
-        || (bits == 32 && value.is_finite() && value.abs() > f64::from(f32::MAX));
-    if over && !named {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits = unsigned.split(['e', 'E']).next().unwrap_or_default();
+    if text.contains('_') && !digits.split('.').all(|part| underscores_fit(part, false)) {
+        return Err(syntax("ParseFloat", text));
+    }
+    let plain = text.replace('_', "");
+    let value: f64 = if bits == 32 {
+        plain.parse::<f32>().map(f64::from)
+    } else {
+        plain.parse::<f64>()
+    }
+    .map_err(|_| syntax("ParseFloat", text))?;
+    let named = unsigned.to_ascii_lowercase().starts_with("inf");
+    if value.is_infinite() && !named {
         return Err(range("ParseFloat", text));
     }
     Ok(value)
+}
+
+/// A number of 32 bits as `strconv.FormatFloat(value, 'g', -1, 32)` writes it.
+#[must_use]
+pub fn float32_text(value: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the number was read with 32 bits"
+    )]
+    let value = value as f32;
+    float_text(&format!("{value:e}"))
+}
+
+/// `strconv.FormatFloat(value, 'g', -1, bits)`; `scientific` is the shortest text of the number
+/// with one digit before the point, as Rust's `{:e}` writes it.
+#[must_use]
+pub fn float_text(scientific: &str) -> String {
+    match scientific {
+        "inf" => return "+Inf".to_owned(),
+        "-inf" => return "-Inf".to_owned(),
+        "NaN" => return "NaN".to_owned(),
+        _ => {}
+    }
+    let (sign, rest) = match scientific.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", scientific),
+    };
+    let (mantissa, exponent) = rest.split_once('e').unwrap_or((rest, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits = mantissa.replace('.', "");
+    if !(-4..6).contains(&exponent) {
+        let e_sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{sign}{mantissa}e{e_sign}{:02}", exponent.unsigned_abs());
+    }
+    let Ok(point) = usize::try_from(exponent + 1) else {
+        let zeros = "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0));
+        return format!("{sign}0.{zeros}{digits}");
+    };
+    if point == 0 {
+        return format!("{sign}0.{digits}");
+    }
+    match (digits.get(..point), digits.get(point..)) {
+        (Some(whole), Some("")) => format!("{sign}{whole}"),
+        (Some(whole), Some(fraction)) => format!("{sign}{whole}.{fraction}"),
+        _ => format!("{sign}{digits}{}", "0".repeat(point - digits.len())),
+    }
 }
 
 /// `time.ParseDuration`, in nanoseconds.

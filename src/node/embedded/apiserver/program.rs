@@ -53,9 +53,6 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
     let line = match CommandLine::parse(arguments) {
         Ok(line) => line,
         Err(error) => {
-            for notice in &error.notices {
-                output.stderr(notice);
-            }
             output.stderr(&format!("Error: {}", error.message));
             return 1;
         }
@@ -106,9 +103,7 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
         );
     }
     if klog.verbosity() >= 1 {
-        let mut flags: Vec<_> = table::ALL.iter().collect();
-        flags.sort_by_key(|flag| flag.name);
-        for flag in flags {
+        for flag in table::sorted() {
             let value = line.value(flag.name).text();
             klog.info(
                 1,

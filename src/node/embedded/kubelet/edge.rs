@@ -35,6 +35,8 @@ pub const REQUESTS: &str = "requests";
 const JOURNAL_BYTES: u64 = 8 << 20;
 /// How long a node that shuts down waits for its processes.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// A snapshot is compared with the written one at least this often, whatever the kubelet says.
+const SNAPSHOT_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// What wakes the loop.
 enum Wake {
@@ -62,7 +64,10 @@ struct Edge {
     watched: Option<u64>,
     start: Instant,
     written: Option<NodeSnapshot>,
-    latest: Option<NodeSnapshot>,
+    /// The latest snapshot could not be written (a full disk).
+    unsaved: bool,
+    /// When the snapshot is taken again though nothing moved.
+    snapshot_due: Option<Duration>,
     /// Journal lines that a full disk did not take yet.
     unwritten: Vec<String>,
 }
@@ -97,7 +102,8 @@ pub async fn run(machine: Arc<Machine>, programs: Programs, shutdown: Cancellati
         watched: None,
         start,
         written: None,
-        latest: None,
+        unsaved: false,
+        snapshot_due: None,
         unwritten: Vec::new(),
     };
     // Watched first, then looked at once more: nothing written in between is missed.
@@ -154,8 +160,8 @@ impl Edge {
     fn deadline(&self, ending: Option<Instant>) -> Instant {
         let now = Instant::now();
         // A disk that was full is tried again; without one there is always the next scan.
-        let retry = (!self.unwritten.is_empty() || self.latest != self.written)
-            .then(|| now + Duration::from_secs(1));
+        let retry =
+            (!self.unwritten.is_empty() || self.unsaved).then(|| now + Duration::from_secs(1));
         // Nothing tells when a directory that is not there comes back.
         let lost = self
             .watched
@@ -180,12 +186,22 @@ impl Edge {
     }
 
     fn advance(&mut self, inputs: Vec<Input>) {
-        let effects = self.kubelet.step(self.now(), inputs);
+        let now = self.now();
+        let effects = self.kubelet.step(now, inputs);
+        let moved = self.kubelet.moved()
+            || self.snapshot_due.is_none_or(|due| due <= now.at)
+            || effects.iter().any(|e| !matches!(e, Effect::Probe { .. }));
         for effect in effects {
             self.carry_out(effect);
         }
         self.write_journal();
-        self.write_snapshot();
+        // Most turns of a healthy node only probe: they cost next to nothing.
+        if moved || self.unsaved {
+            self.write_snapshot();
+            let latest = now.at + SNAPSHOT_AT_LEAST;
+            let by_clock = self.kubelet.snapshot_changes_at().unwrap_or(latest);
+            self.snapshot_due = Some(by_clock.min(latest));
+        }
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -387,30 +403,24 @@ impl Edge {
     }
 
     fn write_snapshot(&mut self) {
-        let snapshot = self.kubelet.snapshot();
-        let same = self
-            .written
-            .as_ref()
-            .is_some_and(|written| equal(written, &snapshot));
-        if same {
-            self.latest.clone_from(&self.written);
-            return;
+        let mut snapshot = self.kubelet.snapshot();
+        if let Some(written) = &self.written {
+            // Its number and time aside.
+            let (sequence, time) = (snapshot.sequence, snapshot.time);
+            (snapshot.sequence, snapshot.time) = (written.sequence, written.time);
+            if *written == snapshot {
+                self.unsaved = false;
+                return;
+            }
+            (snapshot.sequence, snapshot.time) = (sequence, time);
         }
-        self.latest = Some(snapshot.clone());
-        if snapshot.store(&self.machine.state_dir).is_ok() {
+        self.unsaved = snapshot.store(&self.machine.state_dir).is_err();
+        if !self.unsaved {
             NodeSnapshot::keep_runtime(&self.machine.state_dir);
             self.written = Some(snapshot);
             self.machine.snapshots.send_modify(|count| *count += 1);
         }
     }
-}
-
-/// Whether two snapshots say the same, their own number and time aside.
-fn equal(a: &NodeSnapshot, b: &NodeSnapshot) -> bool {
-    let mut b = b.clone();
-    b.sequence = a.sequence;
-    b.time = a.time;
-    *a == b
 }
 
 fn manifests_on_host(node_root: &Path) -> PathBuf {

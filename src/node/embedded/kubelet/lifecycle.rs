@@ -44,6 +44,7 @@ impl Kubelet {
                 if !moved {
                     break;
                 }
+                self.moved = true;
             }
         }
         self.send_probes();

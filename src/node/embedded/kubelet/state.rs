@@ -242,6 +242,8 @@ pub struct Kubelet {
     pub(super) effects: Vec<Effect>,
     pub(super) next_scan: Duration,
     pub(super) scan_pending: bool,
+    /// Whether the last step may have changed what [`Kubelet::snapshot`] says.
+    pub(super) moved: bool,
     pub(super) acted_on: ManifestsRead,
     pub(super) active: bool,
     pub(super) shutting_down: bool,
@@ -272,6 +274,7 @@ impl Kubelet {
             effects: Vec::new(),
             next_scan: now.at,
             scan_pending: false,
+            moved: true,
             acted_on: ManifestsRead::default(),
             active: true,
             shutting_down: false,
@@ -369,6 +372,7 @@ impl Kubelet {
     /// Takes inputs in and does everything that is due; gives the effects to carry out.
     pub fn step(&mut self, now: Moment, inputs: Vec<Input>) -> Vec<Effect> {
         self.now = now;
+        self.moved = !inputs.iter().all(is_good_news);
         self.journal.set_time(now);
         if self.active {
             // Read before the files are acted upon: a change in between gives another event. Only
@@ -385,6 +389,7 @@ impl Kubelet {
         if self.active && !self.shutting_down && self.next_scan <= now.at {
             self.acted_on = ManifestsRead::of(&self.node);
             self.scan();
+            self.moved = true;
         }
         self.settle();
         std::mem::take(&mut self.effects)
@@ -628,11 +633,13 @@ impl Kubelet {
             ProbeAnswer::Failure(_) => Some(false),
             ProbeAnswer::Error(_) => None,
         };
+        let before = (record.view.ready, record.probes.started());
         let verdict = record.probes.answer(kind, ok, now, pace);
         if record.view.state != ContainerState::Running {
             return;
         }
         record.view.ready = record.probes.ready() && record.kill_at.is_none();
+        self.moved |= before != (record.view.ready, record.probes.started());
         let (uid, name) = (record.view.pod_uid.clone(), record.view.name.clone());
         let terminating = record.kill_at.is_some();
         match &answer {
@@ -890,6 +897,17 @@ pub(super) fn log_dir(pod: &StaticPod) -> String {
 }
 
 /// A UID as part of a path: a manifest may set any string as UID.
+/// Whether an input confirms what is known: a probe that succeeded.
+fn is_good_news(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Probed {
+            answer: ProbeAnswer::Success,
+            ..
+        }
+    )
+}
+
 fn safe(uid: &str) -> String {
     uid.replace('/', "_")
 }

@@ -99,6 +99,23 @@ impl Kubelet {
             .min()
     }
 
+    /// Whether the last step may have changed the snapshot; the clock alone may too
+    /// ([`Kubelet::snapshot_changes_at`]).
+    pub fn moved(&self) -> bool {
+        self.moved
+    }
+
+    /// When the clock alone will change the snapshot next.
+    pub fn snapshot_changes_at(&self) -> Option<Duration> {
+        let steps = self.pods.iter().flat_map(|pod| &pod.work);
+        let shown = steps.filter_map(|work| match &work.step {
+            Step::BackOff { shown, .. } | Step::PullBackOff { shown, .. } => Some(*shown),
+            _ => None,
+        });
+        let shown = shown.filter(|at| *at > self.now.at).min();
+        shown.into_iter().chain(self.busy_deadline()).min()
+    }
+
     fn pod_snapshot(&mut self, index: usize) -> Option<PodSnapshot> {
         let pod = self.pods.get(index)?;
         if matches!(pod.phase, Phase::Terminated { .. }) {

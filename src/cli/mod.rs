@@ -113,8 +113,19 @@ pub enum Command {
 #[must_use]
 pub fn main() -> Exit {
     let began = Instant::now();
+    #[cfg(target_os = "linux")]
+    {
+        use crate::node::embedded::inside;
+        inside::standin::called_as_stand_in();
+        if let Some(code) = inside::init::called_as_init() {
+            return Exit::Passed(code);
+        }
+    }
     if let Some(code) = crate::node::embedded::inside::called_as_tool() {
         return Exit::Passed(code);
+    }
+    if let Some(exit) = on_the_node() {
+        return exit;
     }
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = match parse() {
@@ -130,6 +141,17 @@ pub fn main() -> Exit {
         Err(error) if failure::is_broken_pipe(&error) => Exit::Ok,
         Err(error) => report(&error),
     }
+}
+
+/// Refuses to work inside a node; its own last step on the way in is none of that.
+fn on_the_node() -> Option<Exit> {
+    let entering = std::env::args_os().nth(1).is_some_and(|word| word == "node-enter");
+    if entering || !crate::node::embedded::inside::is_inside() {
+        return None;
+    }
+    let error = failure::Failure::usage("you are on the node: ckslab works outside of it")
+        .hint("leave the node with `exit`");
+    Some(report(&error.into()))
 }
 
 fn parse() -> Result<Cli, Exit> {

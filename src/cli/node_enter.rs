@@ -17,9 +17,10 @@ pub struct NodeEnterArgs {
     #[cfg(target_os = "linux")]
     #[arg(long, value_enum, default_value_t = inside::Stage::Outer)]
     stage: inside::Stage,
+    /// Whether the learner is at a terminal
     #[cfg(target_os = "linux")]
-    #[command(flatten)]
-    init: inside::init::InitArgs,
+    #[arg(long)]
+    terminal: bool,
     /// Directory of the lab
     dir: Option<PathBuf>,
     /// Command and its arguments; none for a shell
@@ -37,7 +38,7 @@ pub fn run(args: &NodeEnterArgs) -> anyhow::Result<Exit> {
         #[cfg(target_os = "linux")]
         args.stage,
         #[cfg(target_os = "linux")]
-        &args.init,
+        args.terminal,
         args.dir.as_deref(),
         &args.command,
     )?;

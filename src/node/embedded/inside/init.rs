@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -26,10 +27,15 @@ use rustix::termios::{OptionalActions, Termios};
 use tokio::signal::unix::SignalKind;
 
 use super::super::daemon::Config;
+use super::limits;
 use super::namespace::{self, Failed, tried};
+use super::standin::StandIns;
 
 /// How long init copies what the ended command has written, where the terminal does not take it.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often init looks at what runs on the node.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Signals that reach the command through the outer process and init.
 const FORWARDED: [Signal; 9] = [
@@ -76,7 +82,7 @@ impl Signals {
 /// A runtime without threads: a process that has left its process namespace cannot have any.
 fn block_on<T>(future: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .map_err(tried("wait for signals"))?
         .block_on(future)
@@ -91,15 +97,37 @@ fn at_terminal() -> Option<Termios> {
     ours.then(|| rustix::termios::tcgetattr(&stdin).ok())?
 }
 
+/// The variable in which init is told what it is for. Its command line everybody inside can read; its
+/// environment nobody: it has capabilities they have not.
+const VARIABLE: &str = "CKSLAB_INIT";
+
 /// What init is told by the outer process.
-#[derive(Debug, Clone, clap::Args)]
-pub struct InitArgs {
-    /// The outer process, as `/proc` numbers it
-    #[arg(long)]
-    parent: Option<String>,
-    /// Whether the learner is at a terminal
-    #[arg(long)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Told {
+    /// The outer process, as `/proc` numbers it.
+    parent: std::path::PathBuf,
+    /// Whether the learner is at a terminal.
     terminal: bool,
+    lab_dir: std::path::PathBuf,
+    /// Bytes of the words of the command.
+    command: Vec<Vec<u8>>,
+}
+
+/// Runs this process as the first of a node's namespaces, if that is what it was started for; gives its
+/// exit code.
+pub fn called_as_init() -> Option<u8> {
+    let text = std::env::var(VARIABLE).ok()?;
+    let run = || -> Result<u8, Failed> {
+        let told: Told = serde_json::from_str(&text)
+            .map_err(io::Error::from)
+            .map_err(tried("read what to do"))?;
+        let config = Config::load(&told.lab_dir).map_err(tried("read the lab"))?;
+        init(&config, &told)
+    };
+    Some(run().unwrap_or_else(|failed| {
+        eprintln!("error: {failed}");
+        super::CANNOT_ENTER
+    }))
 }
 
 /// The outer process: starts init in namespaces of its own, passes signals on, gives the exit code.
@@ -111,15 +139,15 @@ pub fn outer(config: &Config, lab_dir: &Path, argv: &[OsString]) -> Result<u8, F
     let settings = at_terminal();
     let own_pid = fs::read_link("/proc/self").map_err(tried("read /proc/self"))?;
     namespace::leave(&config.spec.node_name)?;
+    let told = Told {
+        parent: own_pid,
+        terminal: settings.is_some(),
+        lab_dir: lab_dir.to_path_buf(),
+        command: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
+    };
+    let told = serde_json::to_string(&told).map_err(|e| tried("say what to do")(io::Error::from(e)))?;
     let mut command = Command::new(program);
-    command
-        .arg(super::SUBCOMMAND)
-        .args(["--stage", "init", "--parent"])
-        .arg(own_pid);
-    if settings.is_some() {
-        command.arg("--terminal");
-    }
-    command.arg("--").arg(lab_dir).args(argv);
+    command.arg0("/sbin/init").env(VARIABLE, told);
     let status = block_on(async {
         let mut signals = Signals::new().map_err(tried("wait for signals"))?;
         let mut init = command.spawn().map_err(tried("start a process"))?;
@@ -169,22 +197,24 @@ fn caught(status: &str) -> Option<u64> {
 ///
 /// # Errors
 /// What the system does not allow.
-pub fn init(config: &Config, args: &InitArgs, argv: &[OsString]) -> Result<u8, Failed> {
+fn init(config: &Config, told: &Told) -> Result<u8, Failed> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(tried("end with ckslab"))?;
     // It may have ended before. `/proc` is the host's still.
     let status = fs::read_to_string("/proc/self/status").map_err(tried("read /proc/self"))?;
     let parent = status.lines().find_map(|l| l.strip_prefix("PPid:"));
-    if parent.map(str::trim) != args.parent.as_deref() {
+    if parent.map(str::trim) != told.parent.to_str() {
         return Err(tried("end with ckslab")(io::Error::other("it has ended")));
     }
     // The host's terminal sends no signals here, and does not stop who reads from it.
     rustix::process::setsid().map_err(tried("make a session"))?;
     block_on(async {
         let mut signals = Signals::new().map_err(tried("wait for signals"))?;
-        namespace::build(config)?;
-        let opened = args.terminal.then(Terminal::open).and_then(Result::ok);
-        let mut command = namespace::command(config, argv, opened.is_some());
+        let mut processes = StandIns::new(namespace::build(config)?);
+        processes.update();
+        let opened = told.terminal.then(Terminal::open).and_then(Result::ok);
+        let argv: Vec<OsString> = told.command.iter().cloned().map(OsString::from_vec).collect();
+        let mut command = namespace::command(config, &argv, opened.is_some());
         let terminal = match opened {
             Some((terminal, far)) => {
                 give(far, &mut command).map_err(tried("give a terminal"))?;
@@ -201,9 +231,13 @@ pub fn init(config: &Config, args: &InitArgs, argv: &[OsString]) -> Result<u8, F
             None => None,
         };
         loop {
-            match signals.next().await {
+            let Ok(signal) = tokio::time::timeout(LOOK, signals.next()).await else {
+                processes.update();
+                continue;
+            };
+            match signal {
                 Signal::CHILD => {
-                    if let Some(code) = reap(child) {
+                    if let Some(code) = reap(child, &mut processes) {
                         // What the command leaves behind ends with it.
                         let _ = rustix::process::kill_process_group(Pid::INIT, Signal::KILL);
                         if let Some(copied) = &copying {
@@ -233,7 +267,7 @@ fn signal_command(child: Pid, signal: Signal) {
 }
 
 /// Reaps all that ended; gives the exit code of the command when that is among them.
-fn reap(child: Pid) -> Option<u8> {
+fn reap(child: Pid, processes: &mut StandIns) -> Option<u8> {
     let mut code = None;
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if pid == child {
@@ -241,6 +275,8 @@ fn reap(child: Pid) -> Option<u8> {
                 .exit_status()
                 .or(status.terminating_signal().map(|signal| 128 + signal));
             code = ended.map(|ended| u8::try_from(ended).unwrap_or(255));
+        } else {
+            processes.ended(pid, status);
         }
     }
     code
@@ -250,11 +286,12 @@ fn reap(child: Pid) -> Option<u8> {
 ///
 /// # Errors
 /// Why the command cannot be run.
-pub fn become_command(args: &InitArgs, argv: &[OsString]) -> Result<Infallible, io::Error> {
+pub fn become_command(terminal: bool, argv: &[OsString]) -> Result<Infallible, io::Error> {
     rustix::process::setsid()?;
-    if args.terminal {
+    if terminal {
         rustix::process::ioctl_tiocsctty(io::stdin())?;
     }
+    limits::become_plain();
     let [program, arguments @ ..] = argv else {
         return Err(io::ErrorKind::NotFound.into());
     };

@@ -17,9 +17,17 @@ pub mod files;
 #[cfg(target_os = "linux")]
 pub mod init;
 mod kubectl;
+#[cfg(target_os = "linux")]
+mod limits;
 pub mod mapped;
 #[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
 pub mod namespace;
+#[cfg(target_os = "linux")]
+mod proc;
+#[cfg(target_os = "linux")]
+pub mod standin;
 
 /// Name of the hidden subcommand that enters the node.
 pub const SUBCOMMAND: &str = "node-enter";
@@ -92,8 +100,6 @@ fn entering_process() -> Command {
 pub enum Stage {
     /// Leave the host's namespaces, and wait for the command.
     Outer,
-    /// Be the first process of the namespaces.
-    Init,
     /// Become the command.
     Command,
 }
@@ -107,7 +113,7 @@ pub enum Stage {
 pub fn entering(
     probe: bool,
     stage: Stage,
-    args: &init::InitArgs,
+    terminal: bool,
     lab_dir: Option<&Path>,
     command: &[OsString],
 ) -> Result<(), NodeError> {
@@ -116,7 +122,7 @@ pub fn entering(
         return namespace::probe().map_err(|error| refused(&error));
     }
     if stage == Stage::Command {
-        let Err(error) = init::become_command(args, command);
+        let Err(error) = init::become_command(terminal, command);
         let name = command.first().map(|name| name.to_string_lossy());
         let name = name.unwrap_or_default();
         // As a shell says it.
@@ -129,12 +135,7 @@ pub fn entering(
     }
     let lab_dir = lab_dir.ok_or_else(|| refused(&"no lab"))?;
     let config = Config::load(lab_dir).map_err(|error| refused(&error))?;
-    let code = if stage == Stage::Outer {
-        init::outer(&config, lab_dir, command)
-    } else {
-        init::init(&config, args, command)
-    };
-    let code = code.unwrap_or_else(|failed| {
+    let code = init::outer(&config, lab_dir, command).unwrap_or_else(|failed| {
         eprintln!("error: {failed}");
         CANNOT_ENTER
     });
@@ -245,6 +246,13 @@ pub fn called_as_tool() -> Option<u8> {
         &mut io::stdout().lock(),
         &mut io::stderr().lock(),
     ))
+}
+
+/// Whether this process is one inside a node, where `ckslab` itself has no place: it would know the
+/// machine's home no more than the node's.
+#[must_use]
+pub fn is_inside() -> bool {
+    Path::new("/run/ckslab/state").is_dir() && Path::new("/run/ckslab/ckslab").is_file()
 }
 
 /// `sudo` inside: whoever is there is root already, and the host's own `sudo` does not know the node.

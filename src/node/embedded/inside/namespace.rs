@@ -9,20 +9,22 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::StatVfsMountFlags;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
-    mount_change, mount_remount, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
-use rustix::thread::{CapabilitySet, UnshareFlags};
+use rustix::thread::UnshareFlags;
 
 use super::super::confine::Confined;
 use super::super::daemon::Config;
 use super::super::kubelet::REQUESTS;
+use super::super::root::STATE_CA;
+use super::limits;
+use super::mounts::{bind_read_only, directory};
+use super::proc::{self, Processes};
 
 /// Where the node's tools and what they read are, inside.
 pub const RUN: &str = "/run/ckslab";
@@ -132,7 +134,7 @@ pub fn command(config: &Config, argv: &[OsString], terminal: bool) -> Command {
 ///
 /// # Errors
 /// What the system does not allow.
-pub fn build(config: &Config) -> Result<(), Failed> {
+pub fn build(config: &Config) -> Result<Processes, Failed> {
     let root = &config.node_root;
     // Before the host's files are out of sight.
     let program = std::env::current_exe().map_err(tried("find this program"))?;
@@ -147,27 +149,16 @@ pub fn build(config: &Config) -> Result<(), Failed> {
     for name in ["proc", "sys"] {
         directory(&root.join(name))?;
     }
-    processes(&root.join("proc"))?;
-    tools(config, root, &program, kubectl.as_deref())?;
+    let shown = proc::mount_proc(&root.join("proc"))?;
+    tools(config, root, &program, kubectl.as_deref(), &shown)?;
 
     std::env::set_current_dir(root).map_err(tried("enter the node root"))?;
     // The old root lies over the new one, and is taken away: no mount point is needed for it.
     rustix::process::pivot_root(".", ".").map_err(tried("pivot_root"))?;
     unmount(".", UnmountFlags::DETACH).map_err(tried("leave the host's root"))?;
     std::env::set_current_dir("/").map_err(tried("enter /"))?;
-    // Inside, nobody remounts the host's programs writable or looks for other ways out.
-    for capability in [
-        CapabilitySet::SYS_ADMIN,
-        CapabilitySet::SYS_MODULE,
-        CapabilitySet::SYS_PTRACE,
-        CapabilitySet::SYS_RAWIO,
-        CapabilitySet::SYS_BOOT,
-        CapabilitySet::SYS_TIME,
-        CapabilitySet::MKNOD,
-    ] {
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-    }
-    Ok(())
+    limits::drop_capabilities();
+    Ok(shown)
 }
 
 /// Directories of the node that things are made or mounted in before it is entered.
@@ -212,6 +203,7 @@ pub fn leave(host_name: &str) -> Result<(), Failed> {
     fs::write("/proc/self/setgroups", "deny").map_err(tried("deny setgroups"))?;
     fs::write("/proc/self/uid_map", format!("0 {user} 1")).map_err(tried("map the user"))?;
     fs::write("/proc/self/gid_map", format!("0 {group} 1")).map_err(tried("map the group"))?;
+    limits::no_user_namespaces_within();
     rustix::system::sethostname(host_name.as_bytes()).map_err(tried("set the host name"))?;
     mount_change(
         "/",
@@ -280,7 +272,8 @@ fn devices(root: &Path) -> Result<(), Failed> {
         let inside = dev.join(name);
         if host.exists() {
             fs::write(&inside, "").map_err(tried(format!("make /dev/{name}")))?;
-            mount_bind(&host, &inside).map_err(tried(format!("bind /dev/{name}")))?;
+            // Read-only, a device can be written to all the same; its mode and owner cannot be changed.
+            bind_read_only(&host, &inside)?;
         }
     }
     for (name, target) in [
@@ -305,38 +298,8 @@ fn devices(root: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Files of `/proc` that say nothing of processes.
-const HOST_PROC: [&str; 9] = [
-    "cpuinfo",
-    "filesystems",
-    "loadavg",
-    "meminfo",
-    "stat",
-    "swaps",
-    "uptime",
-    "version",
-    "vmstat",
-];
-
-/// `/proc`, which shows the processes of the namespace only.
-fn processes(proc: &Path) -> Result<(), Failed> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    if mount("proc", proc, "proc", flags, None).is_ok() {
-        return Ok(());
-    }
-    // Refused where the `/proc` of this machine is itself masked, as in most containers. The host's
-    // would show its processes.
-    mount("tmpfs", proc, "tmpfs", flags, Some(c"mode=555")).map_err(tried("mount /proc"))?;
-    for name in HOST_PROC {
-        let host = Path::new("/proc").join(name);
-        let inside = proc.join(name);
-        if host.is_file() {
-            fs::write(&inside, "").map_err(tried(format!("make /proc/{name}")))?;
-            bind_read_only(&host, &inside)?;
-        }
-    }
-    Ok(())
-}
+/// Tools of the node that only look into `/proc`.
+const PROCESS_TOOLS: [&str; 5] = ["ps", "pgrep", "pkill", "pidof", "kill"];
 
 /// `/run/ckslab`: the node's tools (this program by other names) and what they read.
 fn tools(
@@ -344,6 +307,7 @@ fn tools(
     root: &Path,
     program: &Path,
     kubectl: Option<&Path>,
+    shown: &Processes,
 ) -> Result<(), Failed> {
     directory(&root.join("run"))?;
     let run = root.join(RUN.trim_start_matches('/'));
@@ -363,7 +327,16 @@ fn tools(
     let own = run.join("ckslab");
     fs::write(&own, "").map_err(tried("make /run/ckslab/ckslab"))?;
     bind_read_only(program, &own)?;
+    // With the node's processes in `/proc`, the host's `ps` and its like tell the truth.
+    let real = |name: &&str| {
+        matches!(shown, Processes::Kernel { .. })
+            && PROCESS_TOOLS.contains(name)
+            && Path::new("/usr/bin").join(name).exists()
+    };
     for name in super::TOOLS.into_iter().chain([super::SUDO]) {
+        if real(&name) {
+            continue;
+        }
         symlink("../ckslab", bin.join(name)).map_err(tried(format!("link {name}")))?;
     }
     if let Some(kubectl) = kubectl.filter(|path| !path.starts_with("/usr")) {
@@ -373,6 +346,11 @@ fn tools(
     }
     // Tools read the state of the simulation, and leave requests for the kubelet.
     bind_read_only(&config.state_dir, &state)?;
+    let ca = state.join(STATE_CA);
+    if ca.is_dir() {
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        mount("tmpfs", &ca, "tmpfs", flags, None).map_err(tried("hide the records"))?;
+    }
     let requests = config.state_dir.join(REQUESTS);
     if requests.is_dir() {
         mount_bind(&requests, state.join(REQUESTS)).map_err(tried("bind requests"))?;
@@ -386,69 +364,6 @@ fn find_program(name: &str) -> Option<PathBuf> {
         .map(|dir| dir.join(name))
         .find(|path| path.is_file())
         .and_then(|path| path.canonicalize().ok())
-}
-
-/// Makes one directory in one that is there. Where a link or a file is in the way it is an error: a link
-/// would be followed on the host.
-fn directory(path: &Path) -> Result<(), Failed> {
-    let failed = |error: io::Error| tried(format!("make {}", path.display()))(error);
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => Err(failed(io::Error::from(io::ErrorKind::NotADirectory))),
-        Err(_) => fs::DirBuilder::new()
-            .mode(0o755)
-            .create(path)
-            .map_err(failed),
-    }
-}
-
-/// Binds a file or tree, read-only throughout.
-fn bind_read_only(from: &Path, to: &Path) -> Result<(), Failed> {
-    let shown = from.display().to_string();
-    mount_bind_recursive(from, to).map_err(tried(format!("bind {shown}")))?;
-    let to = to.canonicalize().map_err(tried(format!("bind {shown}")))?;
-    for mount_point in mounts_below(&to).map_err(tried("read the mounts"))? {
-        // Flags an outer namespace set are locked: they must be named again.
-        let flags = rustix::fs::statvfs(&mount_point)
-            .map(|stat| stat.f_flag)
-            .unwrap_or(StatVfsMountFlags::empty());
-        let mut set = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
-        for (seen, flag) in [
-            (StatVfsMountFlags::NODEV, MountFlags::NODEV),
-            (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
-            (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
-            (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
-            (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-        ] {
-            if flags.contains(seen) {
-                set |= flag;
-            }
-        }
-        mount_remount(&mount_point, set, "").map_err(tried(format!("make {shown} read-only")))?;
-    }
-    Ok(())
-}
-
-/// Mount points at and below a path, from `/proc/self/mountinfo`.
-fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
-    let mut found: Vec<PathBuf> = text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| PathBuf::from(unescape(field)))
-        .filter(|mount_point| mount_point.starts_with(path))
-        .collect();
-    found.dedup();
-    Ok(found)
-}
-
-/// Mount points are written with octal escapes for blanks.
-fn unescape(field: &str) -> String {
-    field
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
 }
 
 #[cfg(test)]

@@ -73,8 +73,10 @@ pub enum Request {
     StopKubelet,
     /// `systemctl start kubelet`.
     StartKubelet,
-    /// `crictl stop ID`.
-    StopContainer(String),
+    /// `crictl stop ID`: seconds until it is killed; at once with 0.
+    StopContainer(String, u64),
+    /// A signal to the process of a container.
+    Signal(String, i32),
     /// `crictl rm ID` of a container that ended (with `-f` of any).
     RemoveContainer(String),
     /// `crictl stopp ID`.
@@ -589,6 +591,21 @@ impl Kubelet {
         }
     }
 
+    /// A signal from somebody on the node: SIGTERM asks the process to end, others that end processes
+    /// end it.
+    fn signal(&mut self, id: &str, signal: i32) {
+        let running = |r: &&mut Record| r.view.id == id && r.view.state == ContainerState::Running;
+        if let Some(record) = self.records.iter_mut().find(running) {
+            record.view.ready = false;
+            if [2, 15].contains(&signal) {
+                self.effects.push(Effect::Terminate(id.to_owned()));
+            } else {
+                record.killed = Some("SIGKILL");
+                self.effects.push(Effect::Kill(id.to_owned()));
+            }
+        }
+    }
+
     fn exited(&mut self, id: &str, code: i32) {
         let now = self.now;
         let Some(record) = self.records.iter_mut().find(|r| r.view.id == id) else {
@@ -677,7 +694,10 @@ impl Kubelet {
             Request::StopKubelet if self.active => self.stop_kubelet(),
             Request::StartKubelet if !self.active => self.start_kubelet(),
             Request::StopKubelet | Request::StartKubelet => {}
-            Request::StopContainer(id) => self.terminate(&id, Duration::from_secs(10)),
+            Request::StopContainer(id, seconds) => {
+                self.terminate(&id, Duration::from_secs(seconds));
+            }
+            Request::Signal(id, signal) => self.signal(&id, signal),
             Request::RemoveContainer(id) => {
                 let running = |r: &&Record| r.view.state == ContainerState::Running;
                 if self

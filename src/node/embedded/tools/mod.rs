@@ -5,7 +5,9 @@ mod crictl;
 mod inspect;
 mod journalctl;
 mod options;
-mod process;
+pub(crate) mod process;
+mod ps;
+mod sockets;
 mod systemctl;
 mod table;
 
@@ -19,14 +21,18 @@ use super::kubelet::state::Request;
 use super::snapshot::NodeSnapshot;
 
 /// The commands [`run`] knows.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 11] = [
     "crictl",
     "journalctl",
     "systemctl",
     "service",
     "ps",
     "pgrep",
+    "pkill",
+    "pidof",
+    "kill",
     "ss",
+    "netstat",
 ];
 
 /// Runs a node tool; gives its exit code (127 for a command that is none of [`NAMES`]).
@@ -54,9 +60,12 @@ pub fn run(
         "journalctl" => journalctl::run(&mut tool, arguments),
         "systemctl" => systemctl::run(&mut tool, arguments),
         "service" => systemctl::service(&mut tool, arguments),
-        "ps" => process::ps(&mut tool, arguments),
-        "pgrep" => process::pgrep(&mut tool, arguments),
-        "ss" => process::ss(&mut tool, arguments),
+        "ps" => ps::ps(&mut tool, arguments),
+        "pgrep" | "pkill" => ps::pgrep(&mut tool, name, arguments),
+        "pidof" => ps::pidof(&mut tool, arguments),
+        "kill" => ps::kill(&mut tool, arguments),
+        "ss" => sockets::ss(&mut tool, arguments),
+        "netstat" => sockets::netstat(&mut tool, arguments),
         _ => {
             let _ = writeln!(tool.err, "{name}: command not found");
             return 127;

@@ -644,7 +644,7 @@ fn change(tool: &mut Tool<'_>, command: &str, arguments: &[String], pods: bool) 
             let id = container.id.clone();
             let request = match command {
                 "rm" => Request::RemoveContainer(id.clone()),
-                _ => Request::StopContainer(id.clone()),
+                _ => Request::StopContainer(id.clone(), 10),
             };
             (id, request, container.state == ContainerState::Running)
         };

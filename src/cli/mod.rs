@@ -145,7 +145,9 @@ pub fn main() -> Exit {
 
 /// Refuses to work inside a node; its own last step on the way in is none of that.
 fn on_the_node() -> Option<Exit> {
-    let entering = std::env::args_os().nth(1).is_some_and(|word| word == "node-enter");
+    let entering = std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "node-enter");
     if entering || !crate::node::embedded::inside::is_inside() {
         return None;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::http as https;
 use super::local::Local;
@@ -127,9 +128,15 @@ impl Server {
         if self.listener.is_some() {
             state.machine.api.send_replace(Some(local.clone()));
         }
-        let serving = self
-            .listener
-            .map(|listener| tokio::spawn(https::serve(state.clone(), listener, self.tls)));
+        // Both end with this program, also when it is killed: nobody is served by a dead process.
+        let _end = state.shutdown.clone().drop_guard();
+        let serving = self.listener.map(|listener| {
+            AbortOnDropHandle::new(tokio::spawn(https::serve(
+                state.clone(),
+                listener,
+                self.tls,
+            )))
+        });
         terminate.cancelled().await;
         state.klog.info(
             0,

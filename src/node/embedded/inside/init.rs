@@ -145,7 +145,8 @@ pub fn outer(config: &Config, lab_dir: &Path, argv: &[OsString]) -> Result<u8, F
         lab_dir: lab_dir.to_path_buf(),
         command: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
     };
-    let told = serde_json::to_string(&told).map_err(|e| tried("say what to do")(io::Error::from(e)))?;
+    let told =
+        serde_json::to_string(&told).map_err(|e| tried("say what to do")(io::Error::from(e)))?;
     let mut command = Command::new(program);
     command.arg0("/sbin/init").env(VARIABLE, told);
     let status = block_on(async {
@@ -213,7 +214,12 @@ fn init(config: &Config, told: &Told) -> Result<u8, Failed> {
         let mut processes = StandIns::new(namespace::build(config)?);
         processes.update();
         let opened = told.terminal.then(Terminal::open).and_then(Result::ok);
-        let argv: Vec<OsString> = told.command.iter().cloned().map(OsString::from_vec).collect();
+        let argv: Vec<OsString> = told
+            .command
+            .iter()
+            .cloned()
+            .map(OsString::from_vec)
+            .collect();
         let mut command = namespace::command(config, &argv, opened.is_some());
         let terminal = match opened {
             Some((terminal, far)) => {

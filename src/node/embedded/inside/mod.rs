@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -205,7 +205,7 @@ fn tool(
         &config.node_root,
         &config.state_dir,
         &argv,
-        &[],
+        false,
         streams.stdout,
         streams.stderr,
     ))
@@ -242,7 +242,7 @@ pub fn called_as_tool() -> Option<u8> {
         &node_root,
         &state_dir,
         &words,
-        &[],
+        io::stderr().is_terminal(),
         &mut io::stdout().lock(),
         &mut io::stderr().lock(),
     ))

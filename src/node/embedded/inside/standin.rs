@@ -111,7 +111,9 @@ impl StandIns {
             Processes::Kernel { next } => {
                 if let Some(next) = next {
                     let before = process.pid.saturating_sub(1).to_string();
-                    let _ = next.rewind().and_then(|()| next.write_all(before.as_bytes()));
+                    let _ = next
+                        .rewind()
+                        .and_then(|()| next.write_all(before.as_bytes()));
                 }
                 let (program, arguments) = process.argv.split_first()?;
                 let child = Command::new(format!("{RUN}/ckslab"))

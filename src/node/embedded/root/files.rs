@@ -142,7 +142,8 @@ const CONTAINERD: &str = "version = 3
   SystemdCgroup = true
 ";
 
-const KUBELET_UNIT: &str = "[Unit]
+/// The kubelet's unit file, as its package brings it.
+pub(crate) const KUBELET_UNIT: &str = "[Unit]
 Description=kubelet: The Kubernetes Node Agent
 Documentation=https://kubernetes.io/docs/
 Wants=network-online.target
@@ -158,7 +159,31 @@ RestartSec=10
 WantedBy=multi-user.target
 ";
 
-const KUBEADM_DROP_IN: &str = r#"[Service]
+/// The unit file of the container runtime.
+pub(crate) const CONTAINERD_UNIT: &str = "[Unit]
+Description=containerd container runtime
+Documentation=https://containerd.io
+After=network.target dbus.service local-fs.target
+
+[Service]
+ExecStartPre=-/sbin/modprobe overlay
+ExecStart=/usr/bin/containerd
+Type=notify
+Delegate=yes
+KillMode=process
+Restart=always
+RestartSec=5
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+OOMScoreAdjust=-999
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// kubeadm's addition to it.
+pub(crate) const KUBEADM_DROP_IN: &str = r#"[Service]
 Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
 Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
 EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env

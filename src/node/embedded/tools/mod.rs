@@ -2,10 +2,11 @@
 //! the snapshot, the journal and the logs. They work from any process, also while the node is down.
 
 mod crictl;
-mod inspect;
 mod journalctl;
+mod kubeadm;
 mod options;
 pub(crate) mod process;
+mod programs;
 mod ps;
 mod sockets;
 mod systemctl;
@@ -21,7 +22,7 @@ use super::kubelet::state::Request;
 use super::snapshot::NodeSnapshot;
 
 /// The commands [`run`] knows.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 16] = [
     "crictl",
     "journalctl",
     "systemctl",
@@ -33,18 +34,22 @@ pub const NAMES: [&str; 11] = [
     "kill",
     "ss",
     "netstat",
+    "kubeadm",
+    "kubelet",
+    "containerd",
+    "ctr",
+    "runc",
 ];
 
-/// Runs a node tool; gives its exit code (127 for a command that is none of [`NAMES`]).
+/// Runs a node tool; `terminal`: whether `err` is one. Gives its exit code (127 for a command that is none of [`NAMES`]).
 pub fn run(
     node_root: &Path,
     state_dir: &Path,
     argv: &[String],
-    stdin: &[u8],
+    terminal: bool,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let _ = stdin;
     let Some((name, arguments)) = argv.split_first() else {
         return 127;
     };
@@ -52,6 +57,7 @@ pub fn run(
     let mut tool = Tool {
         node: Confined::new(node_root),
         state_dir,
+        terminal,
         out,
         err,
     };
@@ -64,6 +70,8 @@ pub fn run(
         "pgrep" | "pkill" => ps::pgrep(&mut tool, name, arguments),
         "pidof" => ps::pidof(&mut tool, arguments),
         "kill" => ps::kill(&mut tool, arguments),
+        "kubeadm" => kubeadm::run(&mut tool, arguments),
+        "kubelet" | "containerd" | "ctr" | "runc" => programs::run(&mut tool, name, arguments),
         "ss" => sockets::ss(&mut tool, arguments),
         "netstat" => sockets::netstat(&mut tool, arguments),
         _ => {
@@ -86,6 +94,8 @@ pub fn run(
 struct Tool<'a> {
     node: Confined,
     state_dir: &'a Path,
+    /// Whether `err` is a terminal.
+    terminal: bool,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
 }

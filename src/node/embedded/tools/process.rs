@@ -67,7 +67,14 @@ pub(crate) fn processes(snapshot: &NodeSnapshot) -> Vec<Process> {
     };
     let mut all = vec![
         of(1, 0, booted, "/sbin/init", 12_104, Owner::System),
-        of(CONTAINERD, 1, booted, "/usr/bin/containerd", 61_228, Owner::System),
+        of(
+            CONTAINERD,
+            1,
+            booted,
+            "/usr/bin/containerd",
+            61_228,
+            Owner::System,
+        ),
     ];
     if snapshot.kubelet_active {
         let command = format!("/usr/bin/kubelet {KUBELET_FLAGS}");
@@ -81,7 +88,14 @@ pub(crate) fn processes(snapshot: &NodeSnapshot) -> Vec<Process> {
             "/usr/bin/containerd-shim-runc-v2 -namespace k8s.io -id {} -address /run/containerd/containerd.sock",
             container.sandbox_id
         );
-        all.push(of(shim, 1, container.created, &command, 13_660, Owner::System));
+        all.push(of(
+            shim,
+            1,
+            container.created,
+            &command,
+            13_660,
+            Owner::System,
+        ));
         let argv = if container.argv.is_empty() {
             vec![container.image.clone()]
         } else {

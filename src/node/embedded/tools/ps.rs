@@ -83,7 +83,9 @@ impl Asked {
         }
         if asked.columns.is_empty() {
             let names: &[&str] = match style {
-                "f" => &["uid_name", "pid", "ppid", "c", "stime", "tty", "time", "cmd"],
+                "f" => &[
+                    "uid_name", "pid", "ppid", "c", "stime", "tty", "time", "cmd",
+                ],
                 "u" => &[
                     "user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time0",
                     "command",
@@ -96,8 +98,8 @@ impl Asked {
     }
 
     fn format(&mut self, list: &str) -> Result<(), String> {
-        let mut items = list.split([',', ' ']).filter(|item| !item.is_empty());
-        while let Some(item) = items.next() {
+        let items = list.split([',', ' ']).filter(|item| !item.is_empty());
+        for item in items {
             let (name, title) = match item.split_once('=') {
                 Some((name, title)) => (name, Some(title.to_owned())),
                 None => (item, None),
@@ -114,7 +116,9 @@ impl Asked {
 
     fn pids(&mut self, list: &str) -> Result<(), String> {
         for item in list.split([',', ' ']).filter(|item| !item.is_empty()) {
-            let pid = item.parse().map_err(|_| "error: process ID list syntax error")?;
+            let pid = item
+                .parse()
+                .map_err(|_| "error: process ID list syntax error")?;
             self.pids.push(pid);
         }
         Ok(())
@@ -246,7 +250,9 @@ pub(super) fn ps(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         }
         writeln!(tool.out, "{line}")?;
     }
-    Ok(u8::from(!found && !(asked.names.is_empty() && asked.pids.is_empty())))
+    Ok(u8::from(
+        !found && (!asked.names.is_empty() || !asked.pids.is_empty()),
+    ))
 }
 
 /// What `pgrep` and `pkill` look for.
@@ -363,7 +369,10 @@ fn signal(text: &str) -> Option<i32> {
 
 pub(super) fn pgrep(tool: &mut Tool<'_>, name: &str, arguments: &[String]) -> io::Result<u8> {
     let found = Pattern::parse(arguments).and_then(|pattern| {
-        let text = pattern.text.clone().ok_or("no matching criteria specified")?;
+        let text = pattern
+            .text
+            .clone()
+            .ok_or("no matching criteria specified")?;
         Ok((pattern, text))
     });
     let (pattern, text) = match found {
@@ -475,12 +484,18 @@ pub(super) fn kill(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> 
     let all = processes(&snapshot);
     let mut code = 0;
     for text in pids {
-        let found = text.parse().ok().and_then(|pid: u32| all.iter().find(|p| p.pid == pid));
+        let found = text
+            .parse()
+            .ok()
+            .and_then(|pid: u32| all.iter().find(|p| p.pid == pid));
         match found {
             Some(process) => send(tool, process, number)?,
             None => {
                 code = 1;
-                writeln!(tool.err, "kill: sending signal to {text} failed: No such process")?;
+                writeln!(
+                    tool.err,
+                    "kill: sending signal to {text} failed: No such process"
+                )?;
             }
         }
     }

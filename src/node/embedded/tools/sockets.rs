@@ -110,7 +110,9 @@ impl Asked {
         let mut all = sockets(snapshot);
         let wanted = |address: &str| {
             let port = address.rsplit(':').next();
-            self.port.as_deref().is_none_or(|wanted| port == Some(wanted))
+            self.port
+                .as_deref()
+                .is_none_or(|wanted| port == Some(wanted))
         };
         all.retain(|(address, _, _)| self.tcp && self.listening && wanted(address));
         all
@@ -124,14 +126,24 @@ pub(super) fn ss(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
     let asked = Asked::parse(arguments);
     let mut rows = Vec::new();
     if asked.header {
-        let mut header = ["State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut header = [
+            "State",
+            "Recv-Q",
+            "Send-Q",
+            "Local Address:Port",
+            "Peer Address:Port",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         header.push(if asked.processes { "Process" } else { "" }.to_owned());
         rows.push(header);
     }
     for (address, program, pid) in asked.sockets(&snapshot) {
-        let peer = if address.starts_with('*') { "*:*" } else { "0.0.0.0:*" };
+        let peer = if address.starts_with('*') {
+            "*:*"
+        } else {
+            "0.0.0.0:*"
+        };
         let mut row: Vec<String> = ["LISTEN", "0", "4096", address.as_str(), peer]
             .map(str::to_owned)
             .to_vec();
@@ -151,9 +163,17 @@ pub(super) fn netstat(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u
         return Ok(1);
     };
     let asked = Asked::parse(arguments);
-    let kind = if asked.listening { "(only servers)" } else { "(w/o servers)" };
+    let kind = if asked.listening {
+        "(only servers)"
+    } else {
+        "(w/o servers)"
+    };
     writeln!(tool.out, "Active Internet connections {kind}")?;
-    let program = if asked.processes { "PID/Program name    " } else { "" };
+    let program = if asked.processes {
+        "PID/Program name    "
+    } else {
+        ""
+    };
     writeln!(
         tool.out,
         "Proto Recv-Q Send-Q Local Address           Foreign Address         State       {program}"

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::options::{Given, Known, Style, flag, value};
+use super::options::{Given, Known, Problem, Style, flag, value};
+use super::process::{CONTAINERD, KUBELET_FLAGS};
 use super::{Tool, table};
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::kubelet::state::Request;
@@ -18,40 +19,131 @@ const KNOWN: &[Known] = &[
     flag(&["now"]),
     flag(&["all", "a"]),
     flag(&["no-legend"]),
+    flag(&["plain"]),
     flag(&["system"]),
     flag(&["no-block"]),
+    flag(&["value"]),
+    flag(&["force", "f"]),
+    flag(&["failed"]),
+    flag(&["help", "h"]),
+    flag(&["version"]),
     value(&["lines", "n"]),
     value(&["type", "t"]),
+    value(&["state"]),
     value(&["property", "p"]),
+    value(&["signal", "s"]),
     value(&["output", "o"]),
 ];
 
+/// A service of the node.
+struct Unit {
+    name: &'static str,
+    description: &'static str,
+    documentation: &'static str,
+    drop_in: Option<&'static str>,
+    command: String,
+    active: bool,
+    pid: u32,
+    /// When it came to be as it is.
+    since: Timestamp,
+    memory: &'static str,
+}
+
+/// The service of a name, with or without `.service`.
+fn unit(name: &str, snapshot: Option<&NodeSnapshot>) -> Option<Unit> {
+    let name = name.strip_suffix(".service").unwrap_or(name);
+    let now = Timestamp::now();
+    match name {
+        "kubelet" => {
+            let active = snapshot.is_some_and(|s| s.kubelet_active);
+            Some(Unit {
+                name: "kubelet",
+                description: "kubelet: The Kubernetes Node Agent",
+                documentation: "https://kubernetes.io/docs/",
+                drop_in: Some("10-kubeadm.conf"),
+                command: format!("/usr/bin/kubelet {KUBELET_FLAGS}"),
+                active,
+                pid: snapshot.filter(|_| active).map_or(0, |s| s.kubelet_pid),
+                since: snapshot.map_or(now, |s| if active { s.kubelet_started } else { s.time }),
+                memory: "41.2M (peak: 44.6M)",
+            })
+        }
+        "containerd" => Some(Unit {
+            name: "containerd",
+            description: "containerd container runtime",
+            documentation: "https://containerd.io",
+            drop_in: None,
+            command: "/usr/bin/containerd".to_owned(),
+            active: snapshot.is_some(),
+            pid: if snapshot.is_some() { CONTAINERD } else { 0 },
+            since: snapshot.map_or(now, |s| s.booted),
+            memory: "61.8M (peak: 98.3M)",
+        }),
+        _ => None,
+    }
+}
+
 pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
-    let Ok(given) = Given::parse(arguments, KNOWN, Style::Clusters, false) else {
-        writeln!(tool.err, "systemctl: invalid option")?;
-        return Ok(1);
+    let given = match Given::parse(arguments, KNOWN, Style::Clusters, false) {
+        Ok(given) => given,
+        Err(Problem::Unknown(name)) if name.starts_with("--") => {
+            writeln!(tool.err, "systemctl: unrecognized option '{name}'")?;
+            return Ok(1);
+        }
+        Err(Problem::Unknown(name)) => {
+            let letter = name.trim_start_matches('-');
+            writeln!(tool.err, "systemctl: invalid option -- '{letter}'")?;
+            return Ok(1);
+        }
+        Err(Problem::Lacks(name)) => {
+            writeln!(tool.err, "systemctl: option '{name}' requires an argument")?;
+            return Ok(1);
+        }
     };
-    let Some((verb, units)) = given.rest.split_first() else {
-        writeln!(
-            tool.err,
-            "systemctl: name a verb: status, is-active, restart, stop, start"
-        )?;
-        return Ok(1);
-    };
-    if verb == "daemon-reload" || verb == "reset-failed" {
+    if given.has("version") {
+        writeln!(tool.out, "systemd 257 (257.9-1~deb13u1)")?;
         return Ok(0);
     }
+    let verb = given.rest.first().map_or("list-units", String::as_str);
+    let units = given.rest.get(1..).unwrap_or_default();
+    let snapshot = tool.snapshot()?;
+    match verb {
+        "daemon-reload" | "reset-failed" | "daemon-reexec" => return Ok(0),
+        "list-units" | "list-unit-files" => return list(tool, verb, &given, snapshot.as_ref()),
+        "is-system-running" => {
+            writeln!(tool.out, "running")?;
+            return Ok(0);
+        }
+        "status" | "show" | "cat" | "is-active" | "is-enabled" | "is-failed" | "enable"
+        | "disable" | "mask" | "unmask" | "restart" | "reload-or-restart" | "try-restart"
+        | "reload" | "start" | "stop" | "kill" => {}
+        other => {
+            writeln!(tool.err, "Unknown command verb '{other}'.")?;
+            return Ok(1);
+        }
+    }
     if units.is_empty() {
+        if verb == "status" {
+            let name = snapshot.as_ref().map_or("node", |s| s.node_name.as_str());
+            writeln!(
+                tool.out,
+                "● {name}\n    State: running\n    Units: 2 loaded\n   Failed: 0 units"
+            )?;
+            return Ok(0);
+        }
         writeln!(tool.err, "Too few arguments.")?;
         return Ok(1);
     }
     let mut worst = 0;
-    for unit in units {
-        let name = unit.strip_suffix(".service").unwrap_or(unit);
-        let code = match name {
-            "kubelet" => kubelet(tool, verb, given.has("quiet"))?,
-            "containerd" => containerd(tool, verb)?,
-            other => missing(tool, verb, other)?,
+    for (index, name) in units.iter().enumerate() {
+        let code = match unit(name, snapshot.as_ref()) {
+            Some(unit) => {
+                if index > 0 && ["status", "show"].contains(&verb) {
+                    writeln!(tool.out)?;
+                }
+                one(tool, verb, &unit, &given, snapshot.as_ref())?
+            }
+            None => missing(tool, verb, name, given.has("quiet"))?,
         };
         worst = worst.max(code);
     }
@@ -72,205 +164,353 @@ pub(super) fn service(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u
     }
 }
 
-fn missing(tool: &mut Tool<'_>, verb: &str, name: &str) -> io::Result<u8> {
+fn missing(tool: &mut Tool<'_>, verb: &str, name: &str, quiet: bool) -> io::Result<u8> {
+    let full = if name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("{name}.service")
+    };
     match verb {
         "status" => {
-            writeln!(tool.err, "Unit {name}.service could not be found.")?;
+            writeln!(tool.err, "Unit {full} could not be found.")?;
             Ok(4)
         }
-        "is-active" => {
-            writeln!(tool.out, "inactive")?;
+        "is-active" | "is-failed" => {
+            if !quiet {
+                writeln!(tool.out, "inactive")?;
+            }
             Ok(4)
         }
         "is-enabled" => {
-            let text = "Failed to get unit file state for";
-            writeln!(tool.err, "{text} {name}.service: No such file or directory")?;
+            if !quiet {
+                writeln!(tool.out, "not-found")?;
+            }
+            Ok(4)
+        }
+        "cat" => {
+            writeln!(tool.err, "No files found for {full}.")?;
+            Ok(1)
+        }
+        "show" => {
+            writeln!(
+                tool.out,
+                "Id={full}\nLoadState=not-found\nActiveState=inactive\nSubState=dead"
+            )?;
+            Ok(0)
+        }
+        "enable" | "disable" | "mask" | "unmask" => {
+            writeln!(
+                tool.err,
+                "Failed to {verb} unit: Unit {full} does not exist"
+            )?;
             Ok(1)
         }
         verb => {
-            writeln!(
-                tool.err,
-                "Failed to {verb} {name}.service: Unit {name}.service not found."
-            )?;
+            writeln!(tool.err, "Failed to {verb} {full}: Unit {full} not found.")?;
             Ok(5)
         }
     }
 }
 
-fn kubelet(tool: &mut Tool<'_>, verb: &str, quiet: bool) -> io::Result<u8> {
-    let snapshot = tool.snapshot()?;
-    let active = snapshot.as_ref().is_some_and(|s| s.kubelet_active);
+fn one(
+    tool: &mut Tool<'_>,
+    verb: &str,
+    unit: &Unit,
+    given: &Given,
+    snapshot: Option<&NodeSnapshot>,
+) -> io::Result<u8> {
+    let quiet = given.has("quiet");
     match verb {
-        "status" => status(tool, snapshot.as_ref()),
-        "is-active" => {
+        "status" => status(tool, unit, given),
+        "is-active" | "is-failed" => {
             if !quiet {
-                writeln!(tool.out, "{}", if active { "active" } else { "inactive" })?;
+                let word = if unit.active { "active" } else { "inactive" };
+                writeln!(tool.out, "{word}")?;
             }
-            Ok(if active { 0 } else { 3 })
+            Ok(match (verb, unit.active) {
+                ("is-active", true) => 0,
+                ("is-active", false) => 3,
+                _ => 1,
+            })
         }
         "is-enabled" => {
-            writeln!(tool.out, "enabled")?;
+            if !quiet {
+                writeln!(tool.out, "enabled")?;
+            }
             Ok(0)
         }
-        "is-failed" => {
-            writeln!(tool.out, "{}", if active { "active" } else { "inactive" })?;
-            Ok(1)
+        "enable" | "unmask" => Ok(0),
+        "cat" => cat(tool, unit),
+        "show" => show(tool, unit, given),
+        "start" | "stop" | "restart" | "reload-or-restart" | "try-restart" | "kill"
+            if unit.name == "kubelet" =>
+        {
+            change(tool, verb, unit, snapshot)
         }
-        "enable" | "disable" | "unmask" => Ok(0),
-        "restart" | "reload-or-restart" | "try-restart" | "start" | "stop" => {
-            let before = snapshot.as_ref().map_or(0, |s| s.kubelet_pid);
-            let (request, wanted) = match verb {
-                "stop" => (Request::StopKubelet, false),
-                "start" => (Request::StartKubelet, true),
-                _ => (Request::RestartKubelet, true),
-            };
-            if active == wanted && ["start", "stop"].contains(&verb) {
-                return Ok(0);
-            }
-            let done = |s: &NodeSnapshot| {
-                s.kubelet_active == wanted && (!wanted || s.kubelet_pid != before)
-            };
-            if tool.request(&request, done)? {
-                return Ok(0);
-            }
+        // Its containers live on, and the API of the runtime is back before anybody looks.
+        "restart" | "reload-or-restart" | "try-restart" | "start" => Ok(0),
+        "reload" => {
             writeln!(
                 tool.err,
-                "Job for kubelet.service failed: the node does not react."
+                "Failed to reload {0}.service: Job type reload is not applicable for unit {0}.service.",
+                unit.name
             )?;
             Ok(1)
-        }
-        "cat" => {
-            writeln!(
-                tool.out,
-                "# /usr/lib/systemd/system/kubelet.service\n[Unit]\nDescription=kubelet: The Kubernetes Node Agent\nDocumentation=https://kubernetes.io/docs/\nWants=network-online.target\nAfter=network-online.target\n\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\nStartLimitInterval=0\nRestartSec=10\n\n[Install]\nWantedBy=multi-user.target"
-            )?;
-            Ok(0)
-        }
-        "show" => {
-            let state = if active { "active" } else { "inactive" };
-            let sub = if active { "running" } else { "dead" };
-            let pid = snapshot
-                .as_ref()
-                .filter(|s| s.kubelet_active)
-                .map_or(0, |s| s.kubelet_pid);
-            writeln!(
-                tool.out,
-                "Id=kubelet.service\nActiveState={state}\nSubState={sub}\nMainPID={pid}\nLoadState=loaded\nUnitFileState=enabled"
-            )?;
-            Ok(0)
-        }
-        other => {
-            writeln!(tool.err, "Unknown command verb {other}.")?;
-            Ok(1)
-        }
-    }
-}
-
-fn status(tool: &mut Tool<'_>, snapshot: Option<&NodeSnapshot>) -> io::Result<u8> {
-    let dot = if snapshot.is_some_and(|s| s.kubelet_active) {
-        "●"
-    } else {
-        "○"
-    };
-    writeln!(
-        tool.out,
-        "{dot} kubelet.service - kubelet: The Kubernetes Node Agent"
-    )?;
-    writeln!(
-        tool.out,
-        "     Loaded: loaded (/usr/lib/systemd/system/kubelet.service; enabled; preset: enabled)"
-    )?;
-    writeln!(
-        tool.out,
-        "    Drop-In: /usr/lib/systemd/system/kubelet.service.d\n             └─10-kubeadm.conf"
-    )?;
-    let code = match snapshot.filter(|s| s.kubelet_active) {
-        Some(snapshot) => {
-            let started = snapshot.kubelet_started;
-            writeln!(
-                tool.out,
-                "     Active: active (running) since {}; {} ago",
-                date(started),
-                age(started)
-            )?;
-            writeln!(tool.out, "       Docs: https://kubernetes.io/docs/")?;
-            writeln!(tool.out, "   Main PID: {} (kubelet)", snapshot.kubelet_pid)?;
-            writeln!(
-                tool.out,
-                "      Tasks: 12 (limit: 4915)\n     Memory: 41.2M\n     CGroup: /system.slice/kubelet.service"
-            )?;
-            writeln!(
-                tool.out,
-                "             └─{} /usr/bin/kubelet {}",
-                snapshot.kubelet_pid,
-                super::process::KUBELET_FLAGS
-            )?;
-            0
-        }
-        None => {
-            let time = snapshot.map_or_else(Timestamp::now, |s| s.time);
-            writeln!(
-                tool.out,
-                "     Active: inactive (dead) since {}; {} ago",
-                date(time),
-                age(time)
-            )?;
-            writeln!(tool.out, "       Docs: https://kubernetes.io/docs/")?;
-            3
-        }
-    };
-    writeln!(tool.out)?;
-    let files = Confined::new(tool.state_dir);
-    let text = tail_of_file(&files, "/journal/kubelet.log", 64 << 10);
-    let lines: Vec<&str> = text.lines().collect();
-    for line in lines.iter().skip(lines.len().saturating_sub(10)) {
-        writeln!(tool.out, "{line}")?;
-    }
-    Ok(code)
-}
-
-fn containerd(tool: &mut Tool<'_>, verb: &str) -> io::Result<u8> {
-    match verb {
-        "status" => {
-            let booted = tool.snapshot()?.map_or_else(Timestamp::now, |s| s.booted);
-            writeln!(
-                tool.out,
-                "● containerd.service - containerd container runtime"
-            )?;
-            writeln!(
-                tool.out,
-                "     Loaded: loaded (/usr/lib/systemd/system/containerd.service; enabled; preset: enabled)"
-            )?;
-            writeln!(
-                tool.out,
-                "     Active: active (running) since {}; {} ago",
-                date(booted),
-                age(booted)
-            )?;
-            writeln!(tool.out, "       Docs: https://containerd.io")?;
-            writeln!(
-                tool.out,
-                "   Main PID: {} (containerd)",
-                super::process::CONTAINERD
-            )?;
-            Ok(0)
-        }
-        "is-active" => {
-            writeln!(tool.out, "active")?;
-            Ok(0)
-        }
-        "is-enabled" => {
-            writeln!(tool.out, "enabled")?;
-            Ok(0)
         }
         verb => {
             writeln!(
                 tool.err,
-                "`systemctl {verb} containerd` is not available on the embedded node: its runtime is part of the simulation"
+                "`systemctl {verb} {}` is not simulated on this node",
+                unit.name
             )?;
             Ok(1)
         }
     }
+}
+
+/// Starts, stops or restarts the kubelet.
+fn change(
+    tool: &mut Tool<'_>,
+    verb: &str,
+    unit: &Unit,
+    snapshot: Option<&NodeSnapshot>,
+) -> io::Result<u8> {
+    let (request, wanted) = match verb {
+        "stop" => (Request::StopKubelet, false),
+        "start" => (Request::StartKubelet, true),
+        _ => (Request::RestartKubelet, true),
+    };
+    if unit.active == wanted && ["start", "stop"].contains(&verb) {
+        return Ok(0);
+    }
+    let before = snapshot.map_or(0, |s| s.kubelet_pid);
+    let done = |s: &NodeSnapshot| {
+        s.kubelet_active == wanted && (!wanted || !unit.active || s.kubelet_pid != before)
+    };
+    if tool.request(&request, done)? {
+        return Ok(0);
+    }
+    writeln!(
+        tool.err,
+        "Job for kubelet.service failed: the node does not react."
+    )?;
+    Ok(1)
+}
+
+/// The unit's files as they are on the node.
+fn cat(tool: &mut Tool<'_>, unit: &Unit) -> io::Result<u8> {
+    let path = format!("/usr/lib/systemd/system/{}.service", unit.name);
+    let mut paths = vec![path.clone()];
+    if let Some(drop_in) = unit.drop_in {
+        paths.push(format!("{path}.d/{drop_in}"));
+    }
+    for (index, path) in paths.iter().enumerate() {
+        let text = match tool.node.read(path, 64 << 10) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            // Inside, the machine's own programs lie over the node's /usr.
+            Err(_) => built_in(unit, index).to_owned(),
+        };
+        if index > 0 {
+            writeln!(tool.out)?;
+        }
+        write!(tool.out, "# {path}\n{text}")?;
+    }
+    Ok(0)
+}
+
+/// The files as the packages bring them.
+fn built_in(unit: &Unit, index: usize) -> &'static str {
+    use crate::node::embedded::root::files::{CONTAINERD_UNIT, KUBEADM_DROP_IN, KUBELET_UNIT};
+    match (unit.name, index) {
+        ("kubelet", 0) => KUBELET_UNIT,
+        ("kubelet", _) => KUBEADM_DROP_IN,
+        _ => CONTAINERD_UNIT,
+    }
+}
+
+fn show(tool: &mut Tool<'_>, unit: &Unit, given: &Given) -> io::Result<u8> {
+    let (state, sub) = if unit.active {
+        ("active", "running")
+    } else {
+        ("inactive", "dead")
+    };
+    let path = format!("/usr/lib/systemd/system/{}.service", unit.name);
+    let drop_in = unit
+        .drop_in
+        .map_or_else(String::new, |file| format!("{path}.d/{file}"));
+    let program = unit.command.split(' ').next().unwrap_or("");
+    let properties: Vec<(&str, String)> = vec![
+        ("Type", "simple".to_owned()),
+        ("Restart", "always".to_owned()),
+        ("MainPID", unit.pid.to_string()),
+        ("NRestarts", "0".to_owned()),
+        (
+            "ExecStart",
+            format!(
+                "{{ path={program} ; argv[]={} ; ignore_errors=no }}",
+                unit.command
+            ),
+        ),
+        ("Id", format!("{}.service", unit.name)),
+        ("Names", format!("{}.service", unit.name)),
+        ("Description", unit.description.to_owned()),
+        ("LoadState", "loaded".to_owned()),
+        ("ActiveState", state.to_owned()),
+        ("SubState", sub.to_owned()),
+        ("FragmentPath", path),
+        ("DropInPaths", drop_in),
+        ("UnitFileState", "enabled".to_owned()),
+        ("UnitFilePreset", "enabled".to_owned()),
+        ("ActiveEnterTimestamp", date(unit.since)),
+        ("NeedDaemonReload", "no".to_owned()),
+    ];
+    let wanted: Vec<&str> = given.all("property").flat_map(|p| p.split(',')).collect();
+    for (name, value) in properties {
+        if !wanted.is_empty() && !wanted.contains(&name) {
+            continue;
+        }
+        if given.has("value") {
+            writeln!(tool.out, "{value}")?;
+        } else {
+            writeln!(tool.out, "{name}={value}")?;
+        }
+    }
+    Ok(0)
+}
+
+fn list(
+    tool: &mut Tool<'_>,
+    verb: &str,
+    given: &Given,
+    snapshot: Option<&NodeSnapshot>,
+) -> io::Result<u8> {
+    let patterns = given.rest.get(1..).unwrap_or_default();
+    let wanted = |name: &str| {
+        let full = format!("{name}.service");
+        patterns.is_empty()
+            || patterns.iter().any(|pattern| {
+                let start = pattern.split('*').next().unwrap_or("");
+                full == *pattern
+                    || name == pattern
+                    || (pattern.contains('*') && full.starts_with(start))
+            })
+    };
+    let kind = given.get("type").is_none_or(|kind| kind == "service");
+    let units: Vec<Unit> = ["containerd", "kubelet"]
+        .iter()
+        .filter_map(|name| unit(name, snapshot))
+        .filter(|unit| kind && wanted(unit.name))
+        .filter(|unit| verb == "list-unit-files" || unit.active || given.has("all"))
+        .filter(|_| !given.has("failed") && given.get("state") != Some("failed"))
+        .collect();
+    let legend = !given.has("no-legend");
+    let lead = if given.has("plain") { "" } else { "  " };
+    if verb == "list-unit-files" {
+        if legend {
+            writeln!(tool.out, "{:<18} {:<7} PRESET", "UNIT FILE", "STATE")?;
+        }
+        for unit in &units {
+            let file = format!("{}.service", unit.name);
+            writeln!(tool.out, "{file:<18} {:<7} enabled", "enabled")?;
+        }
+        if legend {
+            writeln!(tool.out, "\n{} unit files listed.", units.len())?;
+        }
+        return Ok(0);
+    }
+    if legend {
+        writeln!(
+            tool.out,
+            "{lead}{:<18} LOAD   ACTIVE SUB     DESCRIPTION",
+            "UNIT"
+        )?;
+    }
+    for unit in &units {
+        let file = format!("{}.service", unit.name);
+        let (state, sub) = if unit.active {
+            ("active", "running")
+        } else {
+            ("inactive", "dead")
+        };
+        writeln!(
+            tool.out,
+            "{lead}{file:<18} loaded {state:<6} {sub:<7} {}",
+            unit.description
+        )?;
+    }
+    if legend {
+        writeln!(
+            tool.out,
+            "\nLegend: LOAD   → Reflects whether the unit definition was properly loaded.\n        ACTIVE → The high-level unit activation state, i.e. generalization of SUB.\n        SUB    → The low-level unit activation state, values depend on unit type.\n\n{} loaded units listed.{}",
+            units.len(),
+            if given.has("all") {
+                ""
+            } else {
+                " Pass --all to see loaded but inactive units, too."
+            }
+        )?;
+    }
+    Ok(0)
+}
+
+fn status(tool: &mut Tool<'_>, unit: &Unit, given: &Given) -> io::Result<u8> {
+    let dot = if unit.active { "●" } else { "○" };
+    let (name, since) = (unit.name, unit.since);
+    let mut text = format!("{dot} {name}.service - {}\n", unit.description);
+    text.push_str(&format!(
+        "     Loaded: loaded (/usr/lib/systemd/system/{name}.service; enabled; preset: enabled)\n"
+    ));
+    if let Some(drop_in) = unit.drop_in {
+        text.push_str(&format!(
+            "    Drop-In: /usr/lib/systemd/system/{name}.service.d\n             └─{drop_in}\n"
+        ));
+    }
+    let state = if unit.active {
+        "active (running)"
+    } else {
+        "inactive (dead)"
+    };
+    text.push_str(&format!(
+        "     Active: {state} since {}; {} ago\n       Docs: {}\n",
+        date(since),
+        age(since),
+        unit.documentation
+    ));
+    if unit.active {
+        text.push_str(&format!(
+            "   Main PID: {0} ({name})\n      Tasks: 12 (limit: 4915)\n     Memory: {1}\n        CPU: {2}.{3:03}s\n     CGroup: /system.slice/{name}.service\n             └─{0} {4}\n",
+            unit.pid,
+            unit.memory,
+            age_seconds(since) / 40 + 1,
+            unit.pid % 1000,
+            unit.command
+        ));
+    }
+    tool.out.write_all(text.as_bytes())?;
+    let lines = match given.get("lines").map(str::parse::<usize>) {
+        None => 10,
+        Some(Ok(lines)) => lines,
+        Some(Err(_)) => {
+            writeln!(
+                tool.err,
+                "Failed to parse lines '{}'",
+                given.get("lines").unwrap_or("")
+            )?;
+            return Ok(1);
+        }
+    };
+    if unit.name == "kubelet" && lines > 0 {
+        let files = Confined::new(tool.state_dir);
+        let text = tail_of_file(&files, "/journal/kubelet.log", 256 << 10);
+        let all: Vec<&str> = text.lines().collect();
+        if !all.is_empty() {
+            writeln!(tool.out)?;
+        }
+        for line in all.iter().skip(all.len().saturating_sub(lines)) {
+            writeln!(tool.out, "{line}")?;
+        }
+    }
+    Ok(if unit.active { 0 } else { 3 })
 }
 
 fn date(time: Timestamp) -> String {
@@ -279,13 +519,19 @@ fn date(time: Timestamp) -> String {
         .to_string()
 }
 
+fn age_seconds(time: Timestamp) -> u64 {
+    Timestamp::now()
+        .duration_since(time)
+        .unsigned_abs()
+        .as_secs()
+}
+
 fn age(time: Timestamp) -> String {
-    let age: Duration = Timestamp::now().duration_since(time).unsigned_abs();
-    let seconds = age.as_secs();
+    let seconds = age_seconds(time);
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}min {}s", seconds / 60, seconds % 60),
         3600..172_800 => format!("{}h {}min", seconds / 3600, seconds / 60 % 60),
-        _ => table::human(age),
+        _ => table::human(Duration::from_secs(seconds)),
     }
 }

@@ -213,7 +213,11 @@ pub(super) fn options(flags: &[Flag], more: &[(&str, &str)]) -> String {
     let mut rows: Vec<(String, String)> = flags
         .iter()
         .map(|flag| {
-            let value = if flag.kind == Kind::Bool { "" } else { " value" };
+            let value = if flag.kind == Kind::Bool {
+                ""
+            } else {
+                " value"
+            };
             let names: Vec<String> = flag
                 .names
                 .iter()
@@ -249,10 +253,30 @@ mod tests {
     use super::*;
 
     const FLAGS: &[Flag] = &[
-        Flag { names: &["all", "a"], kind: Kind::Bool, default: "", usage: "" },
-        Flag { names: &["quiet", "q"], kind: Kind::Bool, default: "", usage: "" },
-        Flag { names: &["name"], kind: Kind::Text, default: "", usage: "" },
-        Flag { names: &["tail"], kind: Kind::Number, default: "-1", usage: "" },
+        Flag {
+            names: &["all", "a"],
+            kind: Kind::Bool,
+            default: "",
+            usage: "",
+        },
+        Flag {
+            names: &["quiet", "q"],
+            kind: Kind::Bool,
+            default: "",
+            usage: "",
+        },
+        Flag {
+            names: &["name"],
+            kind: Kind::Text,
+            default: "",
+            usage: "",
+        },
+        Flag {
+            names: &["tail"],
+            kind: Kind::Number,
+            default: "-1",
+            usage: "",
+        },
     ];
 
     fn parse(line: &str, short: bool) -> Result<Given, String> {
@@ -278,8 +302,16 @@ mod tests {
             ("-ax", true, "flag provided but not defined: -ax"),
             ("--name", true, "flag needs an argument: -name"),
             ("---x", true, "bad flag syntax: ---x"),
-            ("--tail=x", true, "invalid value \"x\" for flag -tail: parse error"),
-            ("-a=yes", true, "invalid boolean value \"yes\" for -a: parse error"),
+            (
+                "--tail=x",
+                true,
+                "invalid value \"x\" for flag -tail: parse error",
+            ),
+            (
+                "-a=yes",
+                true,
+                "invalid boolean value \"yes\" for -a: parse error",
+            ),
         ] {
             assert_eq!(parse(line, short).unwrap_err(), text, "{line}");
         }
@@ -287,8 +319,14 @@ mod tests {
 
     #[test]
     fn go_durations() {
-        assert_eq!(duration("1h30m"), Some(jiff::SignedDuration::from_secs(5400)));
-        assert_eq!(duration("1.5s"), Some(jiff::SignedDuration::from_millis(1500)));
+        assert_eq!(
+            duration("1h30m"),
+            Some(jiff::SignedDuration::from_secs(5400))
+        );
+        assert_eq!(
+            duration("1.5s"),
+            Some(jiff::SignedDuration::from_millis(1500))
+        );
         assert_eq!(duration("5"), None);
         assert_eq!(duration("5 m"), None);
     }

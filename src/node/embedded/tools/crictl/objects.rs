@@ -1,7 +1,5 @@
 //! What `crictl` shows as JSON: containers and pods in the words of the CRI.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -11,7 +9,7 @@ use crate::node::embedded::snapshot::{
 };
 
 /// Labels the kubelet puts on a container.
-pub(super) fn labels(container: &ContainerSnapshot, _: &NodeSnapshot) -> Vec<(String, String)> {
+pub(super) fn labels(container: &ContainerSnapshot) -> Vec<(String, String)> {
     vec![
         (
             "io.kubernetes.container.name".into(),
@@ -53,16 +51,90 @@ fn map(entries: Vec<(String, String)>) -> Value {
     )
 }
 
-fn annotations(container: &ContainerSnapshot) -> Value {
+/// Annotations the kubelet puts on a container.
+pub(super) fn annotations(container: &ContainerSnapshot) -> Vec<(String, String)> {
+    let mut digits = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in container
+        .argv
+        .iter()
+        .chain([&container.image])
+        .flat_map(|t| t.bytes())
+    {
+        digits = (digits ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    [
+        (
+            "io.kubernetes.container.hash",
+            format!("{:08x}", digits >> 32),
+        ),
+        (
+            "io.kubernetes.container.restartCount",
+            container.attempt.to_string(),
+        ),
+        (
+            "io.kubernetes.container.terminationMessagePath",
+            "/dev/termination-log".to_owned(),
+        ),
+        (
+            "io.kubernetes.container.terminationMessagePolicy",
+            "File".to_owned(),
+        ),
+        ("io.kubernetes.pod.terminationGracePeriod", "30".to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .to_vec()
+}
+
+/// Annotations the kubelet puts on the sandbox of a static pod.
+pub(super) fn pod_annotations(pod: &PodSnapshot) -> Vec<(String, String)> {
+    let seen = pod
+        .pod
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
+    let mut all: Vec<(String, String)> = seen
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").to_owned()))
+        .collect();
+    for (key, value) in [
+        ("kubernetes.io/config.hash", pod.uid.as_str()),
+        ("kubernetes.io/config.source", "file"),
+    ] {
+        if !all.iter().any(|(k, _)| k == key) {
+            all.push((key.to_owned(), value.to_owned()));
+        }
+    }
+    all.sort_unstable();
+    all
+}
+
+/// A time as Go's `%v` prints it.
+pub(super) fn go_time(time: Timestamp) -> String {
+    let nanos = time.strftime("%Y-%m-%d %H:%M:%S%.f");
+    format!("{nanos} +0000 UTC")
+}
+
+/// What statistics say of the container they are about.
+pub(super) fn attributes(container: &ContainerSnapshot) -> Value {
     json!({
-        "io.kubernetes.container.restartCount": container.attempt.to_string(),
-        "io.kubernetes.container.terminationMessagePath": "/dev/termination-log",
-        "io.kubernetes.container.terminationMessagePolicy": "File",
-        "io.kubernetes.pod.terminationGracePeriod": "30",
+        "id": container.id,
+        "metadata": {"name": container.name, "attempt": container.attempt},
+        "labels": map(labels(container)),
+        "annotations": map(annotations(container)),
     })
 }
 
-fn state(state: ContainerState) -> &'static str {
+/// What statistics say of the pod they are about.
+pub(super) fn pod_attributes(pod: &PodSnapshot, sandbox: &Sandbox) -> Value {
+    json!({
+        "id": sandbox.id,
+        "metadata": {"name": pod.name, "uid": pod.uid, "namespace": pod.namespace, "attempt": sandbox.attempt},
+        "labels": map(pod_labels(pod)),
+        "annotations": map(pod_annotations(pod)),
+    })
+}
+
+pub(super) fn state(state: ContainerState) -> &'static str {
     match state {
         ContainerState::Created => "CONTAINER_CREATED",
         ContainerState::Running => "CONTAINER_RUNNING",
@@ -74,41 +146,37 @@ fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "0001-01-01T00:00:00Z".into(), |t| t.to_string())
 }
 
-/// A container in `crictl ps -o json`.
-pub(super) fn listed(container: &ContainerSnapshot, snapshot: &NodeSnapshot) -> Value {
+/// A container in `crictl ps -o json`, in the order of the message's fields.
+pub(super) fn listed(container: &ContainerSnapshot) -> Value {
     json!({
-        "annotations": annotations(container),
-        "createdAt": container.created.as_nanosecond().to_string(),
         "id": container.id,
-        "image": {"annotations": {}, "image": image::digest(&container.image), "userSpecifiedImage": container.image},
-        "imageRef": image::digest(&container.image),
-        "labels": map(labels(container, snapshot)),
-        "metadata": {"attempt": container.attempt, "name": container.name},
         "podSandboxId": container.sandbox_id,
+        "metadata": {"name": container.name, "attempt": container.attempt},
+        "image": {"image": image::digest(&container.image), "annotations": {}, "userSpecifiedImage": container.image, "runtimeHandler": ""},
+        "imageRef": image::digest(&container.image),
         "state": state(container.state),
+        "createdAt": container.created.as_nanosecond().to_string(),
+        "labels": map(labels(container)),
+        "annotations": map(annotations(container)),
+        "imageId": image::digest(&container.image),
     })
 }
 
-/// A pod in `crictl pods -o json`.
+/// A pod in `crictl pods -o json`, in the order of the message's fields.
 pub(super) fn listed_pod(pod: &PodSnapshot, sandbox: &Sandbox) -> Value {
     json!({
-        "annotations": {"kubernetes.io/config.hash": pod.uid, "kubernetes.io/config.source": "file"},
-        "createdAt": sandbox.created.as_nanosecond().to_string(),
         "id": sandbox.id,
-        "labels": map(pod_labels(pod)),
-        "metadata": {"attempt": sandbox.attempt, "name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
-        "runtimeHandler": "",
+        "metadata": {"name": pod.name, "uid": pod.uid, "namespace": pod.namespace, "attempt": sandbox.attempt},
         "state": if sandbox.ready { "SANDBOX_READY" } else { "SANDBOX_NOTREADY" },
+        "createdAt": sandbox.created.as_nanosecond().to_string(),
+        "labels": map(pod_labels(pod)),
+        "annotations": map(pod_annotations(pod)),
+        "runtimeHandler": "",
     })
 }
 
 /// `crictl inspect`.
-pub(super) fn container(
-    container: &ContainerSnapshot,
-    snapshot: &NodeSnapshot,
-    node_root: &Path,
-) -> Value {
-    let _ = node_root;
+pub(super) fn container(container: &ContainerSnapshot, snapshot: &NodeSnapshot) -> Value {
     let mounts: Vec<Value> = container
         .mounts
         .iter()
@@ -117,6 +185,8 @@ pub(super) fn container(
                 "containerPath": mount.container_path,
                 "gidMappings": [],
                 "hostPath": mount.node_path,
+                "image": null,
+                "imageSubPath": "",
                 "propagation": "PROPAGATION_PRIVATE",
                 "readonly": mount.read_only,
                 "recursiveReadOnly": false,
@@ -158,15 +228,38 @@ pub(super) fn container(
             },
             "pid": pid,
             "removing": false,
+            "runtimeOptions": {"systemd_cgroup": true},
             "runtimeSpec": {
+                "annotations": {
+                    "io.kubernetes.cri.container-name": container.name,
+                    "io.kubernetes.cri.container-type": "container",
+                    "io.kubernetes.cri.image-name": container.image,
+                    "io.kubernetes.cri.sandbox-id": container.sandbox_id,
+                    "io.kubernetes.cri.sandbox-name": container.pod_name,
+                    "io.kubernetes.cri.sandbox-namespace": container.pod_namespace,
+                    "io.kubernetes.cri.sandbox-uid": container.pod_uid,
+                },
                 "mounts": spec_mounts,
-                "process": {"args": container.argv, "cwd": "/"},
+                "ociVersion": "1.2.1",
+                "process": {
+                    "args": container.argv,
+                    "cwd": "/",
+                    "env": [
+                        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                        format!("HOSTNAME={}", snapshot.node_name),
+                        "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
+                    ],
+                    "user": {"additionalGids": [0], "gid": 0, "uid": 0},
+                },
+                "root": {"path": "rootfs"},
             },
+            "runtimeType": "io.containerd.runc.v2",
             "sandboxID": container.sandbox_id,
+            "snapshotKey": container.id,
             "snapshotter": "overlayfs",
         },
         "status": {
-            "annotations": annotations(container),
+            "annotations": map(annotations(container)),
             "createdAt": container.created.to_string(),
             "exitCode": container.exit_code.unwrap_or(0),
             "finishedAt": time(container.finished),
@@ -174,14 +267,20 @@ pub(super) fn container(
             "image": {"annotations": {}, "image": container.image, "runtimeHandler": "", "userSpecifiedImage": ""},
             "imageId": image::digest(&container.image),
             "imageRef": format!("{}@{}", image::repository(&container.image), image::digest(&container.image)),
-            "labels": map(labels(container, snapshot)),
+            "labels": map(labels(container)),
             "logPath": container.log_path,
             "message": container.message.clone().unwrap_or_default(),
             "metadata": {"attempt": container.attempt, "name": container.name},
             "mounts": mounts,
             "reason": container.reason.clone().unwrap_or_default(),
+            "resources": {"linux": {
+                "cpuPeriod": "100000", "cpuQuota": "0", "cpuShares": "256", "cpusetCpus": "", "cpusetMems": "",
+                "hugepageLimits": [], "memoryLimitInBytes": "0", "memorySwapLimitInBytes": "0",
+                "oomScoreAdj": "-997", "unified": {},
+            }, "windows": null},
             "startedAt": time(container.started),
             "state": state(container.state),
+            "user": {"linux": {"gid": "0", "supplementalGroups": ["0"], "uid": "0"}},
         },
     })
 }
@@ -195,12 +294,25 @@ pub(super) fn pod(pod: &PodSnapshot, sandbox: &Sandbox, snapshot: &NodeSnapshot)
         let network = if host { "NODE" } else { "POD" };
         object.insert(
             "linux".into(),
-            json!({"namespaces": {"options": {"network": network}}}),
+            json!({"namespaces": {"options": {
+                "ipc": "POD", "network": network, "pid": "CONTAINER", "targetId": "", "usernsOptions": null,
+            }}}),
         );
         object.insert(
             "network".into(),
             json!({"additionalIps": [], "ip": snapshot.node_ip}),
         );
     }
-    json!({"info": {"runtimeHandler": ""}, "status": value})
+    json!({
+        "info": {
+            "image": "registry.k8s.io/pause:3.10.1",
+            "netNamespaceClosed": false,
+            "processStatus": if sandbox.ready { "running" } else { "deleted" },
+            "runtimeHandler": "",
+            "runtimeType": "io.containerd.runc.v2",
+            "snapshotKey": sandbox.id,
+            "snapshotter": "overlayfs",
+        },
+        "status": value,
+    })
 }

@@ -9,7 +9,7 @@ use super::markdown;
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use super::target::TargetArgs;
 use crate::exit::Exit;
-use crate::scenario::definition::Step;
+use crate::scenario::step::Step;
 use crate::style::Style;
 
 /// Arguments of `ckslab solution`.

@@ -172,7 +172,7 @@ fn plausible(
         &event.user.username,
         attributes.user.as_deref().unwrap_or_default(),
     )?;
-    differs("userAgent", &event.user_agent, super::courier::USER_AGENT)?;
+    differs("userAgent", &event.user_agent, super::probes::USER_AGENT)?;
     if attributes.resource_request {
         let object = event.object_ref.clone().unwrap_or_default();
         differs("resource", &object.resource, &attributes.resource)?;
@@ -230,7 +230,8 @@ fn bodies(sent: &Sent, code: u16, event: &Event) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::audit::evaluate::{Attributes, Decision};
-    use crate::grade::courier::{Answer, Message, USER_AGENT};
+    use crate::grade::probes::USER_AGENT;
+    use crate::node::courier::{Answer, Message};
 
     fn sent(level: Level) -> Sent {
         let now: Timestamp = "2026-11-24T08:00:00Z".parse().unwrap();

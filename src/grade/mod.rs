@@ -6,7 +6,6 @@
 
 pub mod argv;
 pub mod checks;
-pub mod courier;
 pub mod detect;
 pub mod entries;
 pub mod facts;

@@ -2,11 +2,14 @@
 
 use serde_json::Value;
 
-use super::courier::{Answer, Courier, Message};
 use crate::audit::evaluate::{Attributes, Decision, evaluate};
 use crate::audit::policy::Policy;
-use crate::node::Identity;
-use crate::scenario::definition::{Probe, ProbeRequest};
+use crate::node::courier::{Answer, Courier, Message};
+use crate::scenario::definition::Probe;
+use crate::scenario::request::{ProbeRequest, ProbeUser};
+
+/// The grader's `User-Agent`.
+pub const USER_AGENT: &str = concat!("ckslab-grade/", env!("CARGO_PKG_VERSION"));
 
 /// A request that was sent.
 #[derive(Debug, Clone)]
@@ -42,17 +45,9 @@ pub fn send(probes: &[Probe], reference: &Policy, courier: &dyn Courier) -> Voll
     let mut sent = Vec::new();
     let mut sequences = Vec::new();
     for probe in probes {
-        let (identity, user, mut groups) = match &probe.user {
-            Some(user) => (
-                Identity::User {
-                    name: user.name.clone(),
-                    groups: user.groups.clone(),
-                },
-                user.name.clone(),
-                user.groups.clone(),
-            ),
+        let (user, mut groups) = match &probe.user {
+            Some(user) => (user.name.clone(), user.groups.clone()),
             None => (
-                Identity::Admin,
                 "kubernetes-admin".to_owned(),
                 vec!["kubeadm:cluster-admins".to_owned()],
             ),
@@ -77,7 +72,7 @@ pub fn send(probes: &[Probe], reference: &Policy, courier: &dyn Courier) -> Voll
                 answer: Err("not sent".to_owned()),
             });
         }
-        sequences.push((identity, messages));
+        sequences.push((ProbeUser::identity(probe.user.as_ref()), messages));
     }
     let answers = courier.send(&sequences);
     for (sent, answer) in sent.iter_mut().zip(answers.into_iter().flatten()) {
@@ -114,41 +109,11 @@ pub fn describe(attributes: &Attributes) -> String {
 const CONNECT: [&str; 5] = ["exec", "attach", "portforward", "proxy", "log"];
 
 fn message(request: &ProbeRequest, nonce: &str) -> Message {
-    let name = request.name.replace("NONCE", nonce);
-    let mut path = String::new();
-    if request.resource.is_empty() {
-        path.push_str(&request.path);
-    } else {
-        if request.group.is_empty() {
-            path.push_str(&format!("/api/{}", request.version));
-        } else {
-            path.push_str(&format!("/apis/{}/{}", request.group, request.version));
-        }
-        if !request.namespace.is_empty() {
-            path.push_str(&format!("/namespaces/{}", request.namespace));
-        }
-        path.push_str(&format!("/{}", request.resource));
-        let collection = matches!(request.verb.as_str(), "list" | "watch" | "deletecollection")
-            || (request.verb == "create" && request.subresource.is_empty());
-        if !collection {
-            path.push_str(&format!("/{name}"));
-        }
-        if !request.subresource.is_empty() {
-            path.push_str(&format!("/{}", request.subresource));
-        }
-    }
-    let (method, content_type) = match request.verb.as_str() {
-        "create" | "post" => (http::Method::POST, "application/json"),
-        "update" | "put" => (http::Method::PUT, "application/json"),
-        "patch" => (http::Method::PATCH, "application/merge-patch+json"),
-        "delete" | "deletecollection" => (http::Method::DELETE, "application/json"),
-        _ => (http::Method::GET, "application/json"),
-    };
+    let mut path = request.url_path().replace("NONCE", nonce);
+    let (method, content_type) = request.method();
     let connect = CONNECT.contains(&request.subresource.as_str());
-    if request.subresource == "exec" {
-        path.push_str("?command=true&stdout=true");
-    } else if request.verb == "watch" {
-        path.push_str("?watch=true&timeoutSeconds=5");
+    if let Some(query) = request.query() {
+        path.push_str(&format!("?{query}"));
     } else if method != http::Method::GET && !request.resource.is_empty() && !connect {
         // The request goes the whole way and is recorded like any other, but nothing is kept.
         path.push_str("?dryRun=All");
@@ -174,8 +139,6 @@ fn attributes(
     groups: &[String],
 ) -> Attributes {
     let resource_request = !request.resource.is_empty();
-    let collection = matches!(request.verb.as_str(), "list" | "watch" | "deletecollection")
-        || (request.verb == "create" && request.subresource.is_empty());
     Attributes {
         user: Some(user.to_owned()),
         groups: groups.to_vec(),
@@ -189,7 +152,7 @@ fn attributes(
         },
         resource: request.resource.clone(),
         subresource: request.subresource.clone(),
-        name: if collection {
+        name: if request.is_collection() {
             String::new()
         } else {
             request.name.replace("NONCE", nonce)

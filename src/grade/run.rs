@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::checks::{self, Context};
-use super::courier::{Courier, KubeCourier, Message};
 use super::detect;
 use super::entries::{judge, stages};
 use super::facts::Facts;
@@ -14,6 +13,7 @@ use super::probes::{self, Volley};
 use super::report::{CheckReport, CheckStatus, Outcome, Report, SCHEMA_VERSION};
 use crate::audit::level::Level;
 use crate::audit::policy::{Policy, load};
+use crate::node::courier::{Courier, KubeCourier, Message};
 use crate::node::{ApiServerState, ContainerPhase, Identity, Node, NodeError, NodeFile};
 use crate::scenario::definition::{Check, Misconception, Stages};
 use crate::scenario::{Baseline, Resolved};
@@ -71,7 +71,10 @@ pub fn grade(
         baseline,
         options,
         progress,
-        &KubeCourier(node),
+        &KubeCourier {
+            node,
+            user_agent: probes::USER_AGENT,
+        },
     )
 }
 

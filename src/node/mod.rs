@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub mod courier;
 pub mod embedded;
 
 /// A node as setup and grading see it. Every path is a path on the node (`/etc/kubernetes/...`).
@@ -46,23 +47,35 @@ pub trait Node: Send + Sync {
         })
     }
 
-    /// Writes a whole file (temporary file, then rename), with its parent directories.
+    /// Changes what is at a path.
     ///
     /// # Errors
     /// When the node refuses or cannot be reached.
-    fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), NodeError>;
+    fn change(&self, path: &str, change: FileChange<'_>) -> Result<(), NodeError>;
 
-    /// Makes a directory and its parents.
+    /// [`FileChange::Write`].
     ///
     /// # Errors
-    /// When the node refuses or cannot be reached.
-    fn create_dir(&self, path: &str, mode: u32) -> Result<(), NodeError>;
+    /// As [`Node::change`].
+    fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), NodeError> {
+        self.change(path, FileChange::Write { content, mode })
+    }
 
-    /// Removes a file, link or whole directory; nothing there is no error.
+    /// [`FileChange::Directory`].
     ///
     /// # Errors
-    /// When the node refuses or cannot be reached.
-    fn remove(&self, path: &str) -> Result<(), NodeError>;
+    /// As [`Node::change`].
+    fn create_dir(&self, path: &str, mode: u32) -> Result<(), NodeError> {
+        self.change(path, FileChange::Directory { mode })
+    }
+
+    /// [`FileChange::Remove`].
+    ///
+    /// # Errors
+    /// As [`Node::change`].
+    fn remove(&self, path: &str) -> Result<(), NodeError> {
+        self.change(path, FileChange::Remove)
+    }
 
     /// Names in a directory of the node, sorted.
     ///
@@ -94,12 +107,12 @@ pub trait Node: Send + Sync {
     /// When the node cannot be asked.
     fn kubelet_journal(&self, lines: usize) -> Result<Vec<String>, NodeError>;
 
-    /// Creates objects (or replaces those of the same name), as if they had always been there: unaudited
-    /// where the engine can. Works before the node was booted for the first time on engines that boot.
+    /// Changes objects, as if they had always been so: unaudited where the engine can. Works before the
+    /// node was booted for the first time on engines that boot.
     ///
     /// # Errors
     /// When the node refuses or cannot be reached.
-    fn seed_objects(&self, objects: &[serde_json::Value]) -> Result<(), NodeError>;
+    fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError>;
 
     /// A client configuration for the lab's API server with this identity. Must be called within a
     /// tokio runtime only for the client made from it, not for the call.
@@ -107,6 +120,69 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// When credentials cannot be made.
     fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError>;
+}
+
+/// A change of what is at a path. Links in the middle of a path are followed as on the node; whatever
+/// the path, nothing outside the node changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileChange<'a> {
+    /// Writes a whole file (temporary file, then rename), with its parent directories; a link is followed.
+    Write {
+        /// Its bytes.
+        content: &'a [u8],
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Adds to the end of a file in place; makes it, with its parent directories, where there is none.
+    Append {
+        /// The bytes to add.
+        content: &'a [u8],
+        /// Permission bits of a new file.
+        mode: u32,
+    },
+    /// Makes a directory and its parents, or gives one that is there these permission bits.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Removes a file, link or whole directory; nothing there is no error.
+    Remove,
+    /// Sets permission bits.
+    Mode(u32),
+    /// Renames it; what is at the new path is replaced, as `rename(2)` does.
+    Rename {
+        /// The new path.
+        to: &'a str,
+    },
+    /// Makes a symbolic link there, with its parent directories. What is there stays, and is an error.
+    Link {
+        /// Where it leads, on the node.
+        target: &'a str,
+    },
+}
+
+/// A change of an object of the cluster, which is named by `apiVersion`, `kind` and `metadata`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectChange {
+    /// Creates it, or replaces the one of its name.
+    Put(serde_json::Value),
+    /// Merges it into the one of its name (a JSON merge patch).
+    Patch(serde_json::Value),
+    /// Deletes it.
+    Delete(serde_json::Value),
+}
+
+impl ObjectChange {
+    /// The object, as far as it is written.
+    #[must_use]
+    pub fn object(&self) -> &serde_json::Value {
+        match self {
+            ObjectChange::Put(object)
+            | ObjectChange::Patch(object)
+            | ObjectChange::Delete(object) => object,
+        }
+    }
 }
 
 /// What is at a path.

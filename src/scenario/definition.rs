@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::level::Level;
+use super::request::{ProbeRequest, ProbeUser};
+use super::step::Step;
 
 /// The newest format version this program knows.
 pub const FORMAT: u32 = 1;
@@ -164,204 +165,6 @@ pub struct Fault {
     pub when: Option<String>,
 }
 
-/// A change of the node: exactly one of the actions.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// Whether it is done for this seed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<String>,
-    /// Writes a file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub write: Option<WriteFile>,
-    /// Adds text to the end of a file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub append: Option<WriteFile>,
-    /// Removes a file or directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remove: Option<PathOnly>,
-    /// Makes a directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mkdir: Option<MakeDir>,
-    /// Copies a file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copy: Option<CopyFile>,
-    /// Replaces text in a file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replace: Option<ReplaceText>,
-    /// Edits the manifest of the API server, in one write.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub manifest: Option<ManifestEdit>,
-    /// Creates objects in the cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects: Option<Vec<serde_json::Value>>,
-    /// Moves the manifest of the API server away and back (attempts only).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restart: Option<bool>,
-    /// Waits for the node (attempts only).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait: Option<WaitFor>,
-}
-
-/// What an attempt waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WaitFor {
-    /// The kubelet has acted on the manifests.
-    Settled,
-    /// The API server is ready.
-    Ready,
-    /// No API server runs.
-    Down,
-}
-
-/// A file to write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WriteFile {
-    /// Path on the node.
-    pub path: String,
-    /// Its text.
-    pub content: String,
-    /// Permission bits, octal.
-    #[serde(default = "plain_mode")]
-    pub mode: String,
-}
-
-fn plain_mode() -> String {
-    "0644".to_owned()
-}
-
-fn directory_mode() -> String {
-    "0755".to_owned()
-}
-
-/// A path on the node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PathOnly {
-    /// Path on the node.
-    pub path: String,
-}
-
-/// A directory to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MakeDir {
-    /// Path on the node.
-    pub path: String,
-    /// Permission bits, octal.
-    #[serde(default = "directory_mode")]
-    pub mode: String,
-}
-
-/// A file to copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CopyFile {
-    /// Path on the node.
-    pub from: String,
-    /// Path on the node.
-    pub to: String,
-}
-
-/// Text to replace in a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReplaceText {
-    /// Path on the node.
-    pub path: String,
-    /// The text to find; it must be there.
-    pub find: String,
-    /// What takes its place.
-    pub with: String,
-}
-
-/// Changes of the API server's manifest, applied in the order of the fields and written once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ManifestEdit {
-    /// Flags to take out, by name without dashes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remove_flags: Vec<String>,
-    /// Flags to set: `audit-log-maxage=7`. One that is there is replaced.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub set_flags: Vec<String>,
-    /// Names of volume mounts to take out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remove_mounts: Vec<String>,
-    /// Names of volumes to take out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remove_volumes: Vec<String>,
-    /// hostPath volumes to add.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub add_volumes: Vec<AddVolume>,
-    /// Volume mounts to add.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub add_mounts: Vec<AddMount>,
-    /// Annotation to set on the pod, `key=value`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub annotate: Option<String>,
-    /// Text to replace, after everything above.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub replace: Vec<FindWith>,
-    /// Writes the same manifest in another style.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub restyle: Option<Restyle>,
-}
-
-/// Text to find and what takes its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FindWith {
-    /// Whether it is done for this seed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<String>,
-    /// The text to find; it must be there.
-    pub find: String,
-    /// What takes its place.
-    pub with: String,
-}
-
-/// Another way to write the same manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Restyle {
-    /// As JSON, which is YAML too.
-    Json,
-    /// As YAML with the fields in alphabetical order, indented lists and quoted texts.
-    Quoted,
-}
-
-/// A hostPath volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddVolume {
-    /// Name.
-    pub name: String,
-    /// Path on the node.
-    pub path: String,
-    /// hostPath type, if any.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-}
-
-/// A volume mount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AddMount {
-    /// Name of the volume.
-    pub name: String,
-    /// Path in the container.
-    pub path: String,
-    /// Whether it is read-only.
-    #[serde(default)]
-    pub read_only: bool,
-    /// `subPath`, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sub_path: Option<String>,
-}
-
 /// The audit policy asked for, and the requests over which it is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -390,17 +193,6 @@ pub enum Stages {
     Any,
 }
 
-/// Who sends a probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeUser {
-    /// User name.
-    pub name: String,
-    /// Groups.
-    #[serde(default)]
-    pub groups: Vec<String>,
-}
-
 /// Requests the grader sends one after the other; different probes run at the same time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -415,46 +207,6 @@ pub struct Probe {
     /// Whether it is sent for this seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-}
-
-/// One request of a probe. The level wanted is what the reference policy says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeRequest {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
-    pub verb: String,
-    /// API group, empty for core.
-    #[serde(default)]
-    pub group: String,
-    /// API version.
-    #[serde(default = "v1")]
-    pub version: String,
-    /// Resource, plural; empty for a path outside the API's resources.
-    #[serde(default)]
-    pub resource: String,
-    /// Subresource.
-    #[serde(default)]
-    pub subresource: String,
-    /// Namespace.
-    #[serde(default)]
-    pub namespace: String,
-    /// Object name; `NONCE` in it becomes the grader's nonce.
-    #[serde(default)]
-    pub name: String,
-    /// Path of a request outside the API's resources.
-    #[serde(default)]
-    pub path: String,
-    /// Body of a `create`, `update` or `patch` (a merge patch).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<serde_json::Value>,
-    /// The level wanted, where it is not the reference policy's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub level: Option<Level>,
-}
-
-fn v1() -> String {
-    "v1".to_owned()
 }
 
 /// Where a check looks.

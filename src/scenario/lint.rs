@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::attempt::AttemptKind;
-use super::definition::{Check, Layer, Step};
+use super::definition::{Check, Layer};
 use super::error::ScenarioError;
 use super::load::Scenario;
 use super::resolved::Resolved;
+use super::step::Step;
 
 /// A finding about a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -116,19 +117,34 @@ impl Linter<'_> {
                     "`expect` belongs to wrong attempts, and only to them",
                 );
             }
-            for step in &attempt.steps {
-                if actions(step) != 1 {
-                    self.add(&file, "steps:", "a step has exactly one action");
-                }
+            self.steps(&file, "steps:", &attempt.steps);
+        }
+        let setup = &self.scenario.definition.setup;
+        self.steps("scenario.yaml", "setup:", setup);
+    }
+
+    fn steps(&mut self, file: &str, needle: &str, steps: &[Step]) {
+        for step in steps {
+            if step.actions().len() != 1 {
+                let actions = match step.actions().as_slice() {
+                    [] => "none".to_owned(),
+                    several => format!("`{}`", several.join("`, `")),
+                };
+                self.add(
+                    file,
+                    needle,
+                    format!("a step has exactly one action, not {actions}"),
+                );
             }
         }
-        for step in &self.scenario.definition.setup {
-            if actions(step) != 1 || step.restart.is_some() || step.wait.is_some() {
-                self.add(
-                    "scenario.yaml",
-                    "setup:",
-                    "a step of the setup has exactly one action, and neither `restart` nor `wait`",
-                );
+    }
+
+    /// Paths are known once the variables are filled in.
+    fn paths(&mut self, file: &str, steps: &[Step]) {
+        for path in steps.iter().flat_map(Step::paths) {
+            if !path.starts_with('/') {
+                let message = format!("`{path}` is no path from the root of the node");
+                self.add(file, path, message);
             }
         }
     }
@@ -136,6 +152,11 @@ impl Linter<'_> {
     fn resolved(&mut self, resolved: &Resolved) {
         const FILE: &str = "scenario.yaml";
         let definition = &resolved.definition;
+        self.paths(FILE, &definition.setup);
+        for attempt in &resolved.attempts {
+            let file = format!("attempts/{}.yaml", attempt.name);
+            self.paths(&file, &attempt.file.steps);
+        }
         let mut ids = BTreeSet::new();
         for check in &definition.checks {
             let needle = format!("id: {}", check.id);
@@ -220,24 +241,6 @@ impl Linter<'_> {
             }
         }
     }
-}
-
-fn actions(step: &Step) -> usize {
-    [
-        step.write.is_some(),
-        step.append.is_some(),
-        step.remove.is_some(),
-        step.mkdir.is_some(),
-        step.copy.is_some(),
-        step.replace.is_some(),
-        step.manifest.is_some(),
-        step.objects.is_some(),
-        step.restart.is_some(),
-        step.wait.is_some(),
-    ]
-    .into_iter()
-    .filter(|set| *set)
-    .count()
 }
 
 /// What is wrong with a check by itself.

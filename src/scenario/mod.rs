@@ -8,10 +8,14 @@ pub mod definition;
 pub mod error;
 pub mod lint;
 pub mod load;
+pub mod manifest_edit;
 pub mod manifest_text;
+pub mod play;
+pub mod request;
 pub mod resolved;
 pub mod setup;
 pub mod starter;
+pub mod step;
 pub mod template;
 pub mod variables;
 

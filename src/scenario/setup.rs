@@ -1,15 +1,13 @@
-//! Putting a scenario on a node, and playing the steps of an attempt.
+//! Putting a scenario on a node.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::attempt::Attempt;
-use super::definition::{Step, UnchangedCheck, WaitFor};
-use super::manifest_text;
+use super::definition::UnchangedCheck;
+use super::play::play;
 use super::resolved::Resolved;
-use crate::node::{ContainerPhase, Node, NodeError, NodeFile};
+use crate::node::{Node, NodeError, NodeFile};
 
 /// The directory of static pods.
 pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
@@ -48,14 +46,48 @@ pub enum SetupError {
 }
 
 impl Resolved {
-    /// Puts the scenario on a fresh node. Works on files and [`Node::seed_objects`] only, so the node
-    /// need not run yet.
+    /// How many steps of the setup do without a running node.
+    fn still_steps(&self) -> usize {
+        let steps = &self.definition.setup;
+        steps
+            .iter()
+            .position(super::step::Step::is_live)
+            .unwrap_or(steps.len())
+    }
+
+    /// Whether [`Resolved::finish_setup`] has anything to do.
+    #[must_use]
+    pub fn needs_running_node(&self) -> bool {
+        self.still_steps() < self.definition.setup.len()
+    }
+
+    /// Puts the scenario on a fresh node, as far as that need not run: files and
+    /// [`Node::change_objects`] only.
     ///
     /// # Errors
     /// When the node refuses, or a step does not fit it.
     pub fn apply_setup(&self, node: &dyn Node) -> Result<Baseline, SetupError> {
         let manifest = text_of(node, MANIFEST)?.unwrap_or_default();
-        play(node, &self.definition.setup, WAIT)?;
+        let steps = &self.definition.setup;
+        play(node, steps.get(..self.still_steps()).unwrap_or(steps), 1)?;
+        self.baseline(node, manifest)
+    }
+
+    /// Plays the rest of the setup on the node, which runs by now; gives the baseline anew.
+    ///
+    /// # Errors
+    /// When the node refuses, a step does not fit it, or what is waited for does not happen.
+    pub fn finish_setup(&self, node: &dyn Node, before: Baseline) -> Result<Baseline, SetupError> {
+        let still = self.still_steps();
+        let steps = self.definition.setup.get(still..).unwrap_or_default();
+        if steps.is_empty() {
+            return Ok(before);
+        }
+        play(node, steps, still + 1)?;
+        self.baseline(node, before.manifest)
+    }
+
+    fn baseline(&self, node: &dyn Node, manifest: String) -> Result<Baseline, SetupError> {
         let mut baseline = Baseline {
             manifest,
             started: text_of(node, MANIFEST)?.unwrap_or_default(),
@@ -83,129 +115,30 @@ impl Resolved {
             baseline
                 .objects
                 .extend(step.objects.iter().flatten().cloned());
+            // What the setup itself took away again need not be there.
+            for gone in step.delete_objects.iter().flatten() {
+                baseline.objects.retain(|object| !is_same(object, gone));
+            }
         }
         Ok(baseline)
     }
 }
 
-/// How long an attempt waits for the node in one step.
-const WAIT: Duration = Duration::from_secs(90);
-
-impl Attempt {
-    /// Plays the attempt on a lab's node.
-    ///
-    /// # Errors
-    /// When the node refuses, a step does not fit it, or what is waited for does not happen.
-    pub fn play(&self, node: &dyn Node) -> Result<(), SetupError> {
-        play(node, &self.file.steps, WAIT)
-    }
-}
-
-fn play(node: &dyn Node, steps: &[Step], wait: Duration) -> Result<(), SetupError> {
-    for (index, step) in steps.iter().enumerate() {
-        let wrong = |message: String| SetupError::Step {
-            step: index + 1,
-            message,
-        };
-        if let Some(file) = &step.write {
-            let mode = octal(&file.mode).map_err(wrong)?;
-            node.write(&file.path, file.content.as_bytes(), mode)?;
-        }
-        if let Some(file) = &step.append {
-            let mut content = bytes_of(node, &file.path)?.unwrap_or_default();
-            content.extend_from_slice(file.content.as_bytes());
-            let mode = octal(&file.mode).map_err(wrong)?;
-            node.write(&file.path, &content, mode)?;
-        }
-        if let Some(target) = &step.remove {
-            node.remove(&target.path)?;
-        }
-        if let Some(directory) = &step.mkdir {
-            node.create_dir(&directory.path, octal(&directory.mode).map_err(wrong)?)?;
-        }
-        if let Some(copy) = &step.copy {
-            let content = bytes_of(node, &copy.from)?
-                .ok_or_else(|| wrong(format!("`{}` is not there", copy.from)))?;
-            node.write(&copy.to, &content, 0o600)?;
-        }
-        if let Some(replace) = &step.replace {
-            let text = text_of(node, &replace.path)?
-                .ok_or_else(|| wrong(format!("`{}` is not there", replace.path)))?;
-            if !text.contains(&replace.find) {
-                return Err(wrong(format!(
-                    "`{}` is not in `{}`",
-                    replace.find, replace.path
-                )));
-            }
-            let text = text.replacen(&replace.find, &replace.with, 1);
-            node.write(&replace.path, text.as_bytes(), 0o600)?;
-        }
-        if let Some(edit) = &step.manifest {
-            let text = text_of(node, MANIFEST)?
-                .ok_or_else(|| wrong(format!("`{MANIFEST}` is not there")))?;
-            let text = manifest_text::edit(&text, edit).map_err(wrong)?;
-            node.write(MANIFEST, text.as_bytes(), 0o600)?;
-        }
-        if let Some(objects) = &step.objects {
-            node.seed_objects(objects)?;
-        }
-        if step.restart == Some(true) {
-            let content = bytes_of(node, MANIFEST)?
-                .ok_or_else(|| wrong(format!("`{MANIFEST}` is not there")))?;
-            node.remove(MANIFEST)?;
-            wait_for(node, WaitFor::Down, wait).map_err(wrong)?;
-            node.write(MANIFEST, &content, 0o600)?;
-        }
-        if let Some(what) = step.wait {
-            wait_for(node, what, wait).map_err(wrong)?;
-        }
-    }
-    Ok(())
-}
-
-/// Waits for the node, looking often: the states waited for are reached within fractions of a
-/// second at fast pace.
-fn wait_for(node: &dyn Node, what: WaitFor, limit: Duration) -> Result<(), String> {
-    let start = Instant::now();
-    loop {
-        let state = node.api_server().map_err(|error| error.to_string())?;
-        let reached = match what {
-            WaitFor::Settled => !state.converging,
-            WaitFor::Ready => !state.converging && state.ready,
-            WaitFor::Down => {
-                !state.converging && !state.ready && state.state != ContainerPhase::Running
-            }
-        };
-        if reached {
-            return Ok(());
-        }
-        if start.elapsed() > limit {
-            return Err(format!(
-                "waited {} s, but the API server is {:?} (ready: {}, {})",
-                limit.as_secs(),
-                state.state,
-                state.ready,
-                state.message.or(state.reason).unwrap_or_default()
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn octal(mode: &str) -> Result<u32, String> {
-    u32::from_str_radix(mode, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| format!("`{mode}` is no octal file mode"))
-}
-
-fn bytes_of(node: &dyn Node, path: &str) -> Result<Option<Vec<u8>>, NodeError> {
-    Ok(match node.read(path)? {
-        NodeFile::File { content, .. } => Some(content),
-        _ => None,
-    })
+/// Whether two objects have the same kind and name.
+fn is_same(one: &serde_json::Value, other: &serde_json::Value) -> bool {
+    [
+        "/apiVersion",
+        "/kind",
+        "/metadata/namespace",
+        "/metadata/name",
+    ]
+    .iter()
+    .all(|field| one.pointer(field) == other.pointer(field))
 }
 
 fn text_of(node: &dyn Node, path: &str) -> Result<Option<String>, NodeError> {
-    Ok(bytes_of(node, path)?.map(|content| String::from_utf8_lossy(&content).into_owned()))
+    Ok(match node.read(path)? {
+        NodeFile::File { content, .. } => Some(String::from_utf8_lossy(&content).into_owned()),
+        _ => None,
+    })
 }

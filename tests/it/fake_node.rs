@@ -9,10 +9,12 @@ use ckslab::audit::event::{Event, ObjectReference, UserInfo};
 use ckslab::audit::level::{Level, Stage};
 use ckslab::audit::policy::{Policy, load};
 use ckslab::grade::argv::{Flags, clean, parent};
-use ckslab::grade::courier::{Answer, Courier, Message, USER_AGENT};
 use ckslab::grade::pod::{ApiServerPod, Target};
+use ckslab::grade::probes::USER_AGENT;
+use ckslab::node::courier::{Answer, Courier, Message};
 use ckslab::node::{
-    ApiServerState, ContainerPhase, ExecOutput, Identity, Node, NodeError, NodeFile,
+    ApiServerState, ContainerPhase, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile,
+    ObjectChange,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -242,22 +244,29 @@ impl Node for FakeNode {
         Ok(self.0.lock().unwrap().get(path))
     }
 
-    fn write(&self, path: &str, content: &[u8], _: u32) -> Result<(), NodeError> {
-        self.0.lock().unwrap().put(path, content.to_vec(), false);
-        Ok(())
-    }
-
-    fn create_dir(&self, path: &str, _: u32) -> Result<(), NodeError> {
+    fn change(&self, path: &str, change: FileChange<'_>) -> Result<(), NodeError> {
         let mut inner = self.0.lock().unwrap();
-        let mut dir = clean(path);
-        while inner.dirs.insert(dir.clone()) && dir != "/" {
-            dir = parent(&dir);
+        match change {
+            FileChange::Write { content, .. } => inner.put(path, content.to_vec(), false),
+            FileChange::Append { content, .. } => {
+                let mut whole = match inner.get(path) {
+                    NodeFile::File { content, .. } => content,
+                    _ => Vec::new(),
+                };
+                whole.extend_from_slice(content);
+                inner.put(path, whole, true);
+            }
+            FileChange::Directory { .. } => {
+                let mut dir = clean(path);
+                while inner.dirs.insert(dir.clone()) && dir != "/" {
+                    dir = parent(&dir);
+                }
+            }
+            FileChange::Remove => {
+                inner.files.remove(&clean(path));
+            }
+            other => return Err(NodeError::Refused(format!("no {other:?} here"))),
         }
-        Ok(())
-    }
-
-    fn remove(&self, path: &str) -> Result<(), NodeError> {
-        self.0.lock().unwrap().files.remove(&clean(path));
         Ok(())
     }
 
@@ -314,7 +323,7 @@ impl Node for FakeNode {
         Ok(Vec::new())
     }
 
-    fn seed_objects(&self, _: &[Value]) -> Result<(), NodeError> {
+    fn change_objects(&self, _: &[ObjectChange]) -> Result<(), NodeError> {
         Ok(())
     }
 

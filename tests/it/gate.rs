@@ -14,7 +14,7 @@ use std::time::Instant;
 use ckslab::grade::{CheckStatus, Report};
 use ckslab::lab::rehearsal::{Rehearsal, complaints, untouched_complaints};
 use ckslab::node::{Node, NodeFile};
-use ckslab::scenario::definition::{AddMount, AddVolume, ManifestEdit};
+use ckslab::scenario::manifest_edit::{AddMount, AddVolume, ManifestEdit};
 use ckslab::scenario::{AttemptKind, Resolved, Scenario, manifest_text};
 
 use crate::report;

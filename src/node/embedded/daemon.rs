@@ -16,11 +16,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::apiserver::catalog::{self, Resource};
 use super::apiserver::program::KubeApiServer;
 use super::cluster::{self, bootstrap};
 use super::confine::Confined;
 use super::machine::Machine;
+use super::objects;
 use super::pace::Pace;
 use super::process::Programs;
 use super::root::{self, Spec};
@@ -365,29 +365,27 @@ fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
             value: Arc::new(Value::Bool(true)),
         });
     }
-    let left = left_objects(&config.state_dir).map_err(tried("read objects to create"))?;
-    for (name, objects) in left {
+    commit(store, ops)?;
+    let left = objects::left(&config.state_dir).map_err(tried("read objects to change"))?;
+    for (name, changes) in left {
         let done = format!("{SEEDED}/{name}");
         if store.get(&done).is_some() {
             continue;
         }
-        for object in objects {
-            if let Some(key) = object_key(&object) {
-                ops.push(Op::Put {
-                    key,
-                    value: Arc::new(as_stored(object)),
-                });
-            }
+        for change in changes {
+            commit(store, objects::op(store, change).into_iter().collect())?;
         }
-        ops.push(Op::Put {
-            key: done,
-            value: Arc::new(Value::Bool(true)),
-        });
+        let value = Arc::new(Value::Bool(true));
+        commit(store, vec![Op::Put { key: done, value }])?;
     }
+    Ok(())
+}
+
+/// Writes to the store. The caller may be a task of a runtime, where waiting for its writer is forbidden.
+fn commit(store: &Store, ops: Vec<Op>) -> Result<(), StoreError> {
     if ops.is_empty() {
         return Ok(());
     }
-    // The caller may be a task of a runtime, where waiting for the store's writer is forbidden.
     std::thread::scope(|scope| {
         scope
             .spawn(|| store.commit_blocking(ops))
@@ -395,112 +393,6 @@ fn seed(config: &Config, store: &Store) -> Result<(), BootError> {
             .unwrap_or_else(|_| Err(StoreError::Backend("the writer stopped".to_owned())))
     })?;
     Ok(())
-}
-
-/// Directory of objects that wait for the node's first start, within the state directory.
-const OBJECTS: &str = "objects";
-
-/// Leaves objects for the next start of the node, which creates them once.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn leave_objects(state_dir: &Path, objects: &[Value]) -> io::Result<()> {
-    let dir = state_dir.join(OBJECTS);
-    fs::create_dir_all(&dir)?;
-    let number = fs::read_dir(&dir)?.count();
-    let mut out = tempfile::NamedTempFile::new_in(state_dir)?;
-    serde_json::to_writer(&mut out, objects)?;
-    out.persist(dir.join(format!("{number:04}.json")))
-        .map_err(|error| error.error)?;
-    Ok(())
-}
-
-fn left_objects(state_dir: &Path) -> io::Result<Vec<(String, Vec<Value>)>> {
-    let mut found = Vec::new();
-    let entries = match fs::read_dir(state_dir.join(OBJECTS)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let objects = serde_json::from_slice(&fs::read(entry.path())?)?;
-        found.push((entry.file_name().to_string_lossy().into_owned(), objects));
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
-}
-
-/// The built-in resource an object is of.
-fn resource_of(object: &Value) -> Option<&'static Resource> {
-    let text = |path: &str| object.pointer(path).and_then(Value::as_str);
-    let (group, version) = match text("/apiVersion")?.split_once('/') {
-        Some((group, version)) => (group, version),
-        None => ("", text("/apiVersion")?),
-    };
-    catalog::find_kind(group, version, text("/kind")?)
-}
-
-/// Namespace of an object of this resource, `default` where it names none.
-fn namespace_of<'a>(resource: &Resource, object: &'a Value) -> Option<&'a str> {
-    resource.namespaced.then(|| {
-        object
-            .pointer("/metadata/namespace")
-            .and_then(Value::as_str)
-            .unwrap_or("default")
-    })
-}
-
-/// The URL path of the collection an object belongs to.
-#[must_use]
-pub fn collection_path(object: &Value) -> Option<String> {
-    let resource = resource_of(object)?;
-    let prefix = if resource.group.is_empty() {
-        format!("/api/{}", resource.version)
-    } else {
-        format!("/apis/{}/{}", resource.group, resource.version)
-    };
-    Some(match namespace_of(resource, object) {
-        Some(namespace) => format!("{prefix}/namespaces/{namespace}/{}", resource.name),
-        None => format!("{prefix}/{}", resource.name),
-    })
-}
-
-/// The key of an object in the store.
-fn object_key(object: &Value) -> Option<String> {
-    let resource = resource_of(object)?;
-    let group = match resource.group.as_str() {
-        "" => "core",
-        group => group,
-    };
-    let name = object.pointer("/metadata/name").and_then(Value::as_str)?;
-    Some(match namespace_of(resource, object) {
-        Some(namespace) => format!("/registry/{group}/{}/{namespace}/{name}", resource.name),
-        None => format!("/registry/{group}/{}/{name}", resource.name),
-    })
-}
-
-/// An object as the API server would have stored it when it was created.
-fn as_stored(mut object: Value) -> Value {
-    let resource = resource_of(&object);
-    let namespace = resource
-        .and_then(|resource| namespace_of(resource, &object))
-        .map(str::to_owned);
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        if let Some(namespace) = namespace {
-            metadata.insert("namespace".to_owned(), namespace.into());
-        }
-        metadata.shift_remove("resourceVersion");
-        metadata
-            .entry("uid")
-            .or_insert_with(|| uuid::Uuid::new_v4().to_string().into());
-        metadata.entry("creationTimestamp").or_insert_with(|| {
-            jiff::Timestamp::now()
-                .strftime("%Y-%m-%dT%H:%M:%SZ")
-                .to_string()
-                .into()
-        });
-    }
-    object
 }
 
 /// How often the node process looks whether its lab is still there.

@@ -13,12 +13,14 @@ use serde_json::Value;
 use super::confine::Confined;
 use super::daemon::{self, Config, Liveness};
 use super::inside;
+use super::objects;
 use super::root::pki::Authority;
 use super::root::{self, kubeconfig::ClientIdentity};
 use super::runtime::rootfs::Rootfs;
 use super::snapshot::NodeSnapshot;
 use crate::node::{
-    ApiServerState, ContainerPhase, ExecOutput, Identity, Node, NodeError, NodeFile,
+    ApiServerState, ContainerPhase, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile,
+    ObjectChange,
 };
 
 /// The node of a lab directory.
@@ -103,8 +105,8 @@ impl EmbeddedNode {
             .map_err(|error| NodeError::Refused(error.to_string()))
     }
 
-    /// Waits for the objects of a running node through its API.
-    fn create_through_api(&self, objects: &[Value]) -> Result<(), NodeError> {
+    /// Changes objects of a running node through its API.
+    fn change_through_api(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
         let config = self.client_config(&Identity::SuperAdmin)?;
         let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
         // A runtime of its own on a thread of its own: the caller may be inside of one.
@@ -118,8 +120,8 @@ impl EmbeddedNode {
                     runtime.block_on(async {
                         let client =
                             kube::Client::try_from(config).map_err(|error| refused(&error))?;
-                        for object in objects {
-                            put(&client, object).await?;
+                        for change in changes {
+                            send(&client, change).await?;
                         }
                         Ok(())
                     })
@@ -130,36 +132,46 @@ impl EmbeddedNode {
     }
 }
 
-/// Creates an object, or replaces the one of its name.
-async fn put(client: &kube::Client, object: &Value) -> Result<(), NodeError> {
+/// Changes an object through the API.
+async fn send(client: &kube::Client, change: &ObjectChange) -> Result<(), NodeError> {
     let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
-    let collection = super::daemon::collection_path(object)
+    let object = change.object();
+    let collection = objects::collection_path(object)
         .ok_or_else(|| NodeError::Refused("an object of unknown kind".to_owned()))?;
     let name = object
         .pointer("/metadata/name")
         .and_then(Value::as_str)
         .unwrap_or_default();
+    let path = format!("{collection}/{name}");
     let body = serde_json::to_vec(object).map_err(|error| refused(&error))?;
-    let request = |method: http::Method, path: String| {
+    let request = |method: http::Method, path: &str, kind: &str, body: &[u8]| {
         http::Request::builder()
             .method(method)
             .uri(path)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body.clone())
+            .header(http::header::CONTENT_TYPE, kind)
+            .body(body.to_vec())
             .map_err(|error| refused(&error))
     };
-    let created = client
-        .request_text(request(http::Method::POST, collection.clone())?)
-        .await;
-    match created {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => client
-            .request_text(request(http::Method::PUT, format!("{collection}/{name}"))?)
-            .await
-            .map(|_| ())
-            .map_err(|error| refused(&error)),
-        Err(error) => Err(refused(&error)),
-    }
+    const JSON: &str = "application/json";
+    const MERGE: &str = "application/merge-patch+json";
+    let sent = match change {
+        ObjectChange::Put(_) => {
+            let created = request(http::Method::POST, &collection, JSON, &body)?;
+            match client.request_text(created).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    request(http::Method::PUT, &path, JSON, &body)?
+                }
+                answer => return answer.map(|_| ()).map_err(|error| refused(&error)),
+            }
+        }
+        ObjectChange::Patch(_) => request(http::Method::PATCH, &path, MERGE, &body)?,
+        ObjectChange::Delete(_) => request(http::Method::DELETE, &path, JSON, &[])?,
+    };
+    client
+        .request_text(sent)
+        .await
+        .map(|_| ())
+        .map_err(|error| refused(&error))
 }
 
 impl Node for EmbeddedNode {
@@ -175,21 +187,8 @@ impl Node for EmbeddedNode {
         read_file_from(&self.files, path, offset).map_err(failed(path))
     }
 
-    fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), NodeError> {
-        self.files
-            .write_atomic(path, content, mode)
-            .map_err(failed(path))
-    }
-
-    fn create_dir(&self, path: &str, mode: u32) -> Result<(), NodeError> {
-        self.files
-            .create_dir_all(path, mode)
-            .and_then(|()| self.files.set_mode(path, mode))
-            .map_err(failed(path))
-    }
-
-    fn remove(&self, path: &str) -> Result<(), NodeError> {
-        self.files.remove_all(path).map_err(failed(path))
+    fn change(&self, path: &str, change: FileChange<'_>) -> Result<(), NodeError> {
+        change_file(&self.files, path, change).map_err(failed(path))
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, NodeError> {
@@ -224,27 +223,24 @@ impl Node for EmbeddedNode {
         last_lines(&path, lines).map_err(failed("the kubelet's journal"))
     }
 
-    fn seed_objects(&self, objects: &[Value]) -> Result<(), NodeError> {
-        if let Some(object) = objects
+    fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
+        let unknown = changes
             .iter()
-            .find(|object| daemon::collection_path(object).is_none())
-        {
+            .map(ObjectChange::object)
+            .find(|object| objects::collection_path(object).is_none());
+        if let Some(object) = unknown {
+            let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
             return Err(NodeError::Refused(format!(
                 "`{}` of `{}` is no kind of this API server",
-                object
-                    .pointer("/kind")
-                    .and_then(Value::as_str)
-                    .unwrap_or(""),
-                object
-                    .pointer("/apiVersion")
-                    .and_then(Value::as_str)
-                    .unwrap_or(""),
+                text("/kind"),
+                text("/apiVersion"),
             )));
         }
         match self.liveness() {
-            Liveness::Up(_) => self.create_through_api(objects),
-            Liveness::Down => daemon::leave_objects(&self.config.state_dir, objects)
-                .map_err(failed("objects to create")),
+            Liveness::Up(_) => self.change_through_api(changes),
+            Liveness::Down => {
+                objects::leave(&self.config.state_dir, changes).map_err(failed("objects to change"))
+            }
         }
     }
 
@@ -275,6 +271,32 @@ impl Node for EmbeddedNode {
 fn failed(path: &str) -> impl FnOnce(io::Error) -> NodeError {
     let path = path.to_owned();
     move |source| NodeError::Io { path, source }
+}
+
+/// Changes what is at a path of a confined tree.
+fn change_file(files: &Confined, path: &str, change: FileChange<'_>) -> io::Result<()> {
+    let parents = || match path.trim_end_matches('/').rsplit_once('/') {
+        Some((parent, _)) if !parent.is_empty() => files.create_dir_all(parent, 0o755),
+        _ => Ok(()),
+    };
+    match change {
+        FileChange::Write { content, mode } => files.write_atomic(path, content, mode),
+        FileChange::Append { content, mode } => {
+            parents()?;
+            io::Write::write_all(&mut files.append(path, mode)?, content)
+        }
+        FileChange::Directory { mode } => {
+            files.create_dir_all(path, mode)?;
+            files.set_mode(path, mode)
+        }
+        FileChange::Remove => files.remove_all(path),
+        FileChange::Mode(mode) => files.set_mode(path, mode),
+        FileChange::Rename { to } => files.rename(path, to),
+        FileChange::Link { target } => {
+            parents()?;
+            files.symlink(target, path)
+        }
+    }
 }
 
 /// What is at a path of a confined tree.
@@ -519,7 +541,9 @@ mod tests {
         let object =
             serde_json::json!({"apiVersion": "v1", "kind": "Sercet", "metadata": {"name": "a"}});
         assert_eq!(
-            node.seed_objects(&[object]).unwrap_err().to_string(),
+            node.change_objects(&[ObjectChange::Put(object)])
+                .unwrap_err()
+                .to_string(),
             "`Sercet` of `v1` is no kind of this API server"
         );
     }

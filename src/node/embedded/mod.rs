@@ -11,6 +11,7 @@ pub mod engine;
 pub mod inside;
 pub mod kubelet;
 pub mod machine;
+pub mod objects;
 pub mod pace;
 pub mod port;
 pub mod process;

@@ -1,4 +1,4 @@
-//! Sending the grader's requests: sequences at the same time, the requests of one in order.
+//! Sending requests to a node's API server: sequences at the same time, the requests of one in order.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::client::Body;
 
-use crate::node::{Identity, Node};
+use super::{Identity, Node};
 
 /// A request to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,17 +45,20 @@ pub trait Courier: Sync {
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The grader's `User-Agent`.
-pub const USER_AGENT: &str = concat!("ckslab-grade/", env!("CARGO_PKG_VERSION"));
 
 /// The courier for real nodes: HTTPS with a client certificate.
-pub struct KubeCourier<'a>(pub &'a dyn Node);
+pub struct KubeCourier<'a> {
+    /// The node whose API server is meant.
+    pub node: &'a dyn Node,
+    /// The `User-Agent` header.
+    pub user_agent: &'a str,
+}
 
 impl Courier for KubeCourier<'_> {
     fn send(&self, sequences: &[(Identity, Vec<Message>)]) -> Vec<Vec<Result<Answer, String>>> {
         let prepared: Vec<_> = sequences
             .iter()
-            .map(|(identity, messages)| (self.0.client_config(identity), messages))
+            .map(|(identity, messages)| (self.node.client_config(identity), messages))
             .collect();
         // A thread of its own: the caller may be inside another runtime.
         std::thread::scope(|scope| {
@@ -68,7 +71,9 @@ impl Courier for KubeCourier<'_> {
                         Ok(runtime) => runtime.block_on(join_all(prepared.into_iter().map(
                             |(config, messages)| async move {
                                 match config {
-                                    Ok(config) => send_sequence(config, messages).await,
+                                    Ok(config) => {
+                                        send_sequence(config, messages, self.user_agent).await
+                                    }
                                     Err(error) => all_failed(messages, &error.to_string()),
                                 }
                             },
@@ -89,14 +94,18 @@ fn all_failed(messages: &[Message], error: &str) -> Vec<Result<Answer, String>> 
     messages.iter().map(|_| Err(error.to_owned())).collect()
 }
 
-async fn send_sequence(config: kube::Config, messages: &[Message]) -> Vec<Result<Answer, String>> {
+async fn send_sequence(
+    config: kube::Config,
+    messages: &[Message],
+    user_agent: &str,
+) -> Vec<Result<Answer, String>> {
     let client = match kube::Client::try_from(config) {
         Ok(client) => client,
         Err(error) => return all_failed(messages, &error.to_string()),
     };
     let mut answers = Vec::with_capacity(messages.len());
     for message in messages {
-        let answer = tokio::time::timeout(LIMIT, send_one(&client, message)).await;
+        let answer = tokio::time::timeout(LIMIT, send_one(&client, message, user_agent)).await;
         answers.push(
             answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs()))),
         );
@@ -104,12 +113,16 @@ async fn send_sequence(config: kube::Config, messages: &[Message]) -> Vec<Result
     answers
 }
 
-async fn send_one(client: &kube::Client, message: &Message) -> Result<Answer, String> {
+async fn send_one(
+    client: &kube::Client,
+    message: &Message,
+    user_agent: &str,
+) -> Result<Answer, String> {
     let mut request = http::Request::builder()
         .method(message.method.clone())
         .uri(&message.path)
         .header("Audit-ID", &message.audit_id)
-        .header(http::header::USER_AGENT, USER_AGENT)
+        .header(http::header::USER_AGENT, user_agent)
         .header(http::header::ACCEPT, "application/json");
     if !message.body.is_empty() {
         request = request.header(http::header::CONTENT_TYPE, message.content_type);

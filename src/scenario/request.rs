@@ -1,0 +1,129 @@
+//! Requests to the API server that a scenario names: probes of the grader, and the past of a log.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::level::Level;
+use crate::node::Identity;
+
+/// Who sends a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeUser {
+    /// User name.
+    pub name: String,
+    /// Groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// One request of a probe. The level wanted is what the reference policy says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRequest {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    pub verb: String,
+    /// API group, empty for core.
+    #[serde(default)]
+    pub group: String,
+    /// API version.
+    #[serde(default = "v1")]
+    pub version: String,
+    /// Resource, plural; empty for a path outside the API's resources.
+    #[serde(default)]
+    pub resource: String,
+    /// Subresource.
+    #[serde(default)]
+    pub subresource: String,
+    /// Namespace.
+    #[serde(default)]
+    pub namespace: String,
+    /// Object name; `NONCE` in it becomes the grader's nonce.
+    #[serde(default)]
+    pub name: String,
+    /// Path of a request outside the API's resources.
+    #[serde(default)]
+    pub path: String,
+    /// Body of a `create`, `update` or `patch` (a merge patch).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+    /// The level wanted, where it is not the reference policy's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub level: Option<Level>,
+}
+
+fn v1() -> String {
+    "v1".to_owned()
+}
+
+impl ProbeUser {
+    /// The identity of a user, or of the cluster's administrator.
+    #[must_use]
+    pub fn identity(user: Option<&Self>) -> Identity {
+        match user {
+            Some(user) => Identity::User {
+                name: user.name.clone(),
+                groups: user.groups.clone(),
+            },
+            None => Identity::Admin,
+        }
+    }
+}
+
+impl ProbeRequest {
+    /// Whether the request is about a collection, not about one object.
+    #[must_use]
+    pub fn is_collection(&self) -> bool {
+        matches!(self.verb.as_str(), "list" | "watch" | "deletecollection")
+            || (self.verb == "create" && self.subresource.is_empty())
+    }
+
+    /// The URL path, without a query.
+    #[must_use]
+    pub fn url_path(&self) -> String {
+        if self.resource.is_empty() {
+            return self.path.clone();
+        }
+        let mut path = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        if !self.namespace.is_empty() {
+            path.push_str(&format!("/namespaces/{}", self.namespace));
+        }
+        path.push_str(&format!("/{}", self.resource));
+        if !self.is_collection() {
+            path.push_str(&format!("/{}", self.name));
+        }
+        if !self.subresource.is_empty() {
+            path.push_str(&format!("/{}", self.subresource));
+        }
+        path
+    }
+
+    /// The query that the kind of request cannot do without, if any: `watch=true`...
+    #[must_use]
+    pub fn query(&self) -> Option<&'static str> {
+        if self.subresource == "exec" {
+            Some("command=true&stdout=true")
+        } else if self.verb == "watch" {
+            Some("watch=true&timeoutSeconds=5")
+        } else {
+            None
+        }
+    }
+
+    /// HTTP method and content type.
+    #[must_use]
+    pub fn method(&self) -> (http::Method, &'static str) {
+        match self.verb.as_str() {
+            "create" | "post" => (http::Method::POST, "application/json"),
+            "update" | "put" => (http::Method::PUT, "application/json"),
+            "patch" => (http::Method::PATCH, "application/merge-patch+json"),
+            "delete" | "deletecollection" => (http::Method::DELETE, "application/json"),
+            _ => (http::Method::GET, "application/json"),
+        }
+    }
+}

@@ -268,7 +268,7 @@ fn rehearse(
     tell: &mut dyn FnMut(TestResult) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let failed = |error: RehearsalError| Failure::environment(error.to_string());
-    let rehearsal = Rehearsal::begin(resolved, runtime).map_err(failed)?;
+    let mut rehearsal = Rehearsal::begin(resolved, runtime).map_err(failed)?;
     let result = |attempt: &str, score, complaints: Vec<String>| TestResult {
         scenario: resolved.definition.id.clone(),
         seed: resolved.seed,

@@ -9,6 +9,7 @@ use super::markdown;
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use super::target::TargetArgs;
 use crate::exit::Exit;
+use crate::scenario::manifest_edit::ManifestEdit;
 use crate::scenario::step::Step;
 use crate::style::Style;
 
@@ -149,48 +150,40 @@ fn describe(step: &Step) -> String {
             block(&replace.with)
         ));
     }
+    if let Some(rename) = &step.rename {
+        out.push_str(&format!("\n- rename {} to {}\n", rename.from, rename.to));
+    }
+    if let Some(link) = &step.symlink {
+        let (path, target) = (&link.path, &link.target);
+        out.push_str(&format!(
+            "\n- make the link {path}, which leads to {target}\n"
+        ));
+    }
+    if let Some(chmod) = &step.chmod {
+        out.push_str(&format!("\n- chmod {} {}\n", chmod.mode, chmod.path));
+    }
     if let Some(edit) = &step.manifest {
-        out.push_str(&format!("\n- in {MANIFEST}:\n"));
-        let mut line = |text: String| out.push_str(&format!("    {text}\n"));
-        for flag in &edit.remove_flags {
-            line(format!("take out the flag --{flag}"));
+        let path = edit.path.as_deref().unwrap_or(MANIFEST);
+        out.push_str(&format!("\n- in {path}:\n"));
+        for line in manifest_lines(edit) {
+            out.push_str(&format!("    {line}\n"));
         }
-        for flag in &edit.set_flags {
-            line(format!("set the flag --{flag}"));
-        }
-        for name in &edit.remove_mounts {
-            line(format!("take out the volume mount {name}"));
-        }
-        for name in &edit.remove_volumes {
-            line(format!("take out the volume {name}"));
-        }
-        for volume in &edit.add_volumes {
-            let kind = volume.kind.as_deref().map(|kind| format!(", type {kind}"));
-            line(format!(
-                "add the hostPath volume {}: path {}{}",
-                volume.name,
-                volume.path,
-                kind.unwrap_or_default()
-            ));
-        }
-        for mount in &edit.add_mounts {
-            line(format!(
-                "mount the volume {} at {}{}",
-                mount.name,
-                mount.path,
-                if mount.read_only { ", readOnly" } else { "" }
-            ));
-        }
-        for replace in &edit.replace {
-            line("replace".to_owned());
-            for text in replace.find.lines() {
-                line(format!("    {text}"));
-            }
-            line("with".to_owned());
-            for text in replace.with.lines() {
-                line(format!("    {text}"));
+    }
+    for (verb, objects) in [
+        ("create", &step.objects),
+        ("patch", &step.patch_objects),
+        ("delete", &step.delete_objects),
+    ] {
+        for object in objects.iter().flatten() {
+            out.push_str(&format!("\n- {verb} {}\n", object_words(object)));
+            if verb != "delete" {
+                let text = serde_yaml::to_string(object).unwrap_or_default();
+                out.push_str(&format!("\n{}", block(&text)));
             }
         }
+    }
+    if let Some(action) = step.kubelet {
+        out.push_str(&format!("\n- systemctl {} kubelet\n", action.verb()));
     }
     if step.restart == Some(true) {
         out.push_str("\n- move the manifest out of the directory, wait, and move it back\n");
@@ -199,4 +192,128 @@ fn describe(step: &Step) -> String {
         out.push_str("\n- wait for the API server\n");
     }
     out
+}
+
+/// An object in the words of kubectl: `Secret db in namespace payments`.
+fn object_words(object: &serde_json::Value) -> String {
+    let text = |path: &str| object.pointer(path).and_then(serde_json::Value::as_str);
+    let mut words = format!(
+        "{} {}",
+        text("/kind").unwrap_or("object"),
+        text("/metadata/name").unwrap_or_default()
+    );
+    if let Some(namespace) = text("/metadata/namespace") {
+        words.push_str(&format!(" in namespace {namespace}"));
+    }
+    words
+}
+
+/// An edit of a manifest, a line for each change.
+fn manifest_lines(edit: &ManifestEdit) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |text: String| lines.push(text);
+    for flag in &edit.remove_flags {
+        line(format!("take out the flag --{flag}"));
+    }
+    for rename in &edit.rename_flags {
+        line(format!(
+            "rename the flag --{} to --{}",
+            rename.from, rename.to
+        ));
+    }
+    for flag in &edit.set_flags {
+        line(format!("set the flag --{flag}"));
+    }
+    for flag in &edit.add_flags {
+        line(format!("add the flag --{flag}"));
+    }
+    if let Some(program) = &edit.command {
+        line(format!("set the program to {program}"));
+    }
+    if let Some(image) = &edit.image {
+        line(format!("set the image to {image}"));
+    }
+    for name in &edit.remove_mounts {
+        line(format!("take out the volume mount {name}"));
+    }
+    for name in &edit.remove_volumes {
+        line(format!("take out the volume {name}"));
+    }
+    let mut set = |what: String, fields: &[(&str, Option<String>)]| {
+        for (field, value) in fields {
+            match value.as_deref() {
+                Some("") => line(format!("{what}: take out {field}")),
+                Some(value) => line(format!("{what}: set {field} to {value}")),
+                None => {}
+            }
+        }
+    };
+    for volume in &edit.set_volumes {
+        set(
+            format!("volume {}", volume.name),
+            &[
+                ("path", volume.path.clone()),
+                ("type", volume.kind.clone()),
+                ("name", volume.rename.clone()),
+            ],
+        );
+    }
+    for mount in &edit.set_mounts {
+        set(
+            format!("volume mount {}", mount.name),
+            &[
+                ("mountPath", mount.path.clone()),
+                ("readOnly", mount.read_only.map(|on| on.to_string())),
+                ("subPath", mount.sub_path.clone()),
+                ("name", mount.rename.clone()),
+            ],
+        );
+    }
+    for probe in &edit.probes {
+        let field = probe.probe.field();
+        let threshold = probe.failure_threshold.map(|number| number.to_string());
+        set(
+            field.to_owned(),
+            &[
+                ("port", probe.port.clone()),
+                ("path", probe.path.clone()),
+                ("host", probe.host.clone()),
+                ("scheme", probe.scheme.clone()),
+                ("failureThreshold", threshold),
+            ],
+        );
+    }
+    for probe in edit.probes.iter().filter(|probe| probe.remove) {
+        lines.push(format!("take out {}", probe.probe.field()));
+    }
+    for volume in &edit.add_volumes {
+        let kind = volume.kind.as_deref().map(|kind| format!(", type {kind}"));
+        lines.push(format!(
+            "add the hostPath volume {}: path {}{}",
+            volume.name,
+            volume.path,
+            kind.unwrap_or_default()
+        ));
+    }
+    for mount in &edit.add_mounts {
+        lines.push(format!(
+            "mount the volume {} at {}{}",
+            mount.name,
+            mount.path,
+            if mount.read_only { ", readOnly" } else { "" }
+        ));
+    }
+    for replace in &edit.replace {
+        lines.push("replace".to_owned());
+        lines.extend(replace.find.lines().map(|text| format!("    {text}")));
+        lines.push("with".to_owned());
+        lines.extend(replace.with.lines().map(|text| format!("    {text}")));
+    }
+    for indent in &edit.indent {
+        lines.push(match indent.tab {
+            true => format!("indent `{}` with a tab", indent.line),
+            false => format!("indent `{}` by {} more", indent.line, indent.by),
+        });
+    }
+    lines
 }

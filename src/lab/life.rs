@@ -111,6 +111,11 @@ impl Lab {
                 let runs =
                     EmbeddedNode::open(&dir).is_ok_and(|node| node.liveness() != Liveness::Down);
                 match differs {
+                    // Its setup was interrupted, or did not work.
+                    _ if record.unfinished => {
+                        started = Started::New;
+                        build(home, plan, Some(record))?
+                    }
                     None => record,
                     Some(error) if runs && !record.stopped => return Err(error),
                     Some(_) => {
@@ -136,6 +141,7 @@ impl Lab {
             process::wait_settled(id, &lab.dir, None)?;
         } else {
             lab.boot()?;
+            lab.finish()?;
         }
         if lab.record.stopped {
             lab.record.stopped = false;
@@ -161,12 +167,13 @@ impl Lab {
             Err(error) => return Err(error),
         };
         let record = build(home, plan, before)?;
-        let lab = Self {
+        let mut lab = Self {
             home: home.clone(),
             dir,
             record,
         };
         lab.boot()?;
+        lab.finish()?;
         home.set_active(id)?;
         Ok(lab)
     }
@@ -209,6 +216,9 @@ impl Lab {
         if self.record.stopped {
             return Err(Error::Stopped(self.record.lab.clone()));
         }
+        if self.record.unfinished {
+            return Err(Error::Unfinished(self.record.lab.clone()));
+        }
         if self.node()?.liveness() != Liveness::Down {
             process::wait_booted(&self.record.lab, &self.dir)?;
             return Ok(false);
@@ -235,6 +245,29 @@ impl Lab {
         let mut child = process::spawn(id, &self.dir)?;
         process::wait_settled(id, &self.dir, Some(&mut child))?;
         Ok(())
+    }
+
+    /// Plays what is left of the setup on the running node.
+    fn finish(&mut self) -> Result<(), Error> {
+        if !self.record.unfinished {
+            return Ok(());
+        }
+        let id = &self.record.lab;
+        let baseline = self
+            .scenario()?
+            .finish_setup(&self.node()?, self.baseline()?)
+            .map_err(|error| {
+                // Half a lab must not look like one.
+                let _ = process::stop(id, &self.dir);
+                Error::Setup {
+                    scenario: id.clone(),
+                    reason: error.to_string(),
+                }
+            })?;
+        save_baseline(&self.dir, &baseline)?;
+        process::wait_settled(id, &self.dir, None)?;
+        self.record.unfinished = false;
+        self.record.save(&self.dir)
     }
 
     fn reload(&mut self) -> Result<(), Error> {
@@ -432,18 +465,12 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         config
     };
     let node = EmbeddedNode::of(config);
-    let baseline = plan
-        .scenario
-        .resolve(seed)?
-        .apply_setup(&node)
-        .map_err(|error| Error::Setup {
-            scenario: id.to_owned(),
-            reason: error.to_string(),
-        })?;
-    let path = records.join(BASELINE);
-    let text = serde_json::to_vec(&baseline)
-        .map_err(|error| Error::io(at("write", &path))(error.into()))?;
-    write_private(&path, &text).map_err(Error::io(at("write", &path)))?;
+    let resolved = plan.scenario.resolve(seed)?;
+    let baseline = resolved.apply_setup(&node).map_err(|error| Error::Setup {
+        scenario: id.to_owned(),
+        reason: error.to_string(),
+    })?;
+    save_baseline(new, &baseline)?;
     let record = Record {
         format: FORMAT,
         lab: id.to_owned(),
@@ -454,13 +481,23 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         pace,
         started: Timestamp::now(),
         stopped: false,
+        unfinished: resolved.needs_running_node(),
         hints: before.as_ref().map_or(0, |record| record.hints),
         solution_shown: before.as_ref().is_some_and(|record| record.solution_shown),
-        resets: before.as_ref().map_or(0, |record| record.resets + 1),
+        resets: before
+            .as_ref()
+            .map_or(0, |record| record.resets + u32::from(!record.unfinished)),
         grades: before.map(|record| record.grades).unwrap_or_default(),
     };
     record.save(new)?;
     Ok(record)
+}
+
+fn save_baseline(dir: &Path, baseline: &Baseline) -> Result<(), Error> {
+    let path = dir.join("records").join(BASELINE);
+    let text = serde_json::to_vec(baseline)
+        .map_err(|error| Error::io(at("write", &path))(error.into()))?;
+    write_private(&path, &text).map_err(Error::io(at("write", &path)))
 }
 
 /// Puts `new` in the place of `dir`.

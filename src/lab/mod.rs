@@ -34,6 +34,9 @@ pub enum Error {
     /// The lab was stopped by the user.
     #[error("lab `{0}` is stopped")]
     Stopped(String),
+    /// The setup of the lab was interrupted, or is being played now.
+    #[error("lab `{0}` is not set up yet")]
+    Unfinished(String),
     /// Another command works on this lab for a long time.
     #[error("another ckslab command is working on lab `{0}`")]
     Busy(String),
@@ -108,7 +111,9 @@ impl Error {
         let hint = match self {
             Error::NoLab => "ckslab list, then ckslab start audit-01".to_owned(),
             Error::Unknown(lab) if !home::is_id(lab) => "ckslab list".to_owned(),
-            Error::Unknown(lab) | Error::Stopped(lab) => format!("ckslab start {lab}"),
+            Error::Unknown(lab) | Error::Stopped(lab) | Error::Unfinished(lab) => {
+                format!("ckslab start {lab}")
+            }
             Error::Busy(_) => "wait a moment, then run the command again".to_owned(),
             Error::Differs { lab, .. } => {
                 format!(

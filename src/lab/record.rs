@@ -38,6 +38,9 @@ pub struct Record {
     /// Whether the user stopped it.
     #[serde(default)]
     pub stopped: bool,
+    /// Whether the setup was not played to its end yet: the lab is not ready for a learner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// Rungs of the hint ladder taken so far.
     #[serde(default)]
     pub hints: usize,
@@ -155,6 +158,7 @@ mod tests {
             pace: Pace::Fast,
             started: Timestamp::UNIX_EPOCH,
             stopped: false,
+            unfinished: false,
             hints: 0,
             solution_shown: false,
             resets: 0,

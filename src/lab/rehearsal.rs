@@ -94,7 +94,7 @@ impl Rehearsal {
             let _inside = runtime.enter();
             daemon::boot(&config)?
         };
-        let rehearsal = Self {
+        let mut rehearsal = Self {
             resolved: resolved.clone(),
             baseline,
             node,
@@ -105,6 +105,11 @@ impl Rehearsal {
             directory,
         };
         rehearsal.settle()?;
+        if resolved.needs_running_node() {
+            let before = std::mem::take(&mut rehearsal.baseline);
+            rehearsal.baseline = resolved.finish_setup(&rehearsal.node, before)?;
+            rehearsal.settle()?;
+        }
         Ok(rehearsal)
     }
 
@@ -167,7 +172,12 @@ impl Rehearsal {
     ///
     /// # Errors
     /// When a file cannot be put back, or the node does not stop.
-    pub fn rewind(&self) -> Result<(), RehearsalError> {
+    pub fn rewind(&mut self) -> Result<(), RehearsalError> {
+        if self.resolved.needs_running_node() {
+            // Its past cannot be put back by files: it is lived again.
+            *self = Self::begin(&self.resolved.clone(), &self.runtime.clone())?;
+            return Ok(());
+        }
         let root = self.node_root();
         // The API server's manifest goes away even where it is as at the start: what it mounts is not.
         let api_server = Path::new(MANIFESTS).join("kube-apiserver.yaml");

@@ -70,6 +70,12 @@ impl Linter<'_> {
 
     /// The files a complete scenario has.
     fn texts(&mut self) {
+        let scenario = self.scenario;
+        self.steps("scenario.yaml", "setup:", &scenario.definition.setup);
+        for (name, attempt) in &scenario.attempts {
+            let file = format!("attempts/{name}.yaml");
+            self.steps(&file, "steps:", &attempt.steps);
+        }
         let graded = !self.scenario.definition.checks.is_empty();
         if !graded {
             return;
@@ -117,10 +123,7 @@ impl Linter<'_> {
                     "`expect` belongs to wrong attempts, and only to them",
                 );
             }
-            self.steps(&file, "steps:", &attempt.steps);
         }
-        let setup = &self.scenario.definition.setup;
-        self.steps("scenario.yaml", "setup:", setup);
     }
 
     fn steps(&mut self, file: &str, needle: &str, steps: &[Step]) {

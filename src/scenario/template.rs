@@ -1,4 +1,7 @@
-//! Variables in texts: `{{ name }}`, `{% if … %}`, and `when` expressions.
+//! Variables in texts: `{{ name }}`, `{% if … %}`, `{% for … %}`, and `when` expressions.
+//!
+//! Scenarios are written by others: the language is kept so small that no text can take long or grow
+//! without bound.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +20,69 @@ pub fn render(text: &str, variables: &Variables) -> Result<String, String> {
     if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
         return Ok(text.to_owned());
     }
-    environment()
-        .render_str(text, variables)
-        .map_err(|error| describe(&error))
+    if let Some(tag) = foreign_tag(text) {
+        return Err(format!(
+            "`{tag}` is no tag of scenarios, which know `if` and `for`"
+        ));
+    }
+    let environment = environment();
+    let template = environment
+        .template_from_str(text)
+        .map_err(|error| describe(&error))?;
+    let mut out = Bounded(Vec::new());
+    match template.render_captured_to(variables, &mut out) {
+        Ok(_) => Ok(String::from_utf8_lossy(&out.0).into_owned()),
+        Err(error) => Err(describe(&error)),
+    }
+}
+
+/// A tag that the language does not have: what keeps values in names could double them for ever.
+fn foreign_tag(text: &str) -> Option<&str> {
+    const KNOWN: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
+    text.split("{%").skip(1).find_map(|rest| {
+        let rest = rest.trim_start_matches(['-', '+']).trim_start();
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+        let tag = rest.get(..end.unwrap_or(rest.len())).unwrap_or(rest);
+        (!KNOWN.contains(&tag)).then_some(tag)
+    })
+}
+
+/// Indents every line but the first by `width` blanks; the first too where `first` says so.
+fn indent(text: &str, width: usize, first: Option<bool>) -> String {
+    let pad = " ".repeat(width.min(100));
+    let mut out = String::with_capacity(text.len());
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        if !line.is_empty() && (index > 0 || first == Some(true)) {
+            out.push_str(&pad);
+        }
+        out.push_str(line);
+    }
+    out
+}
+
+/// What a text may grow to when it is filled in.
+const LARGEST_TEXT: usize = 4 << 20;
+/// Steps that filling in a text may take.
+const FUEL: u64 = 1_000_000;
+
+/// Takes text up to a size: scenarios are written by others.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > LARGEST_TEXT {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decides a `when` expression.
@@ -75,7 +138,9 @@ pub fn render_value(value: &Value, variables: &Variables) -> Result<Value, (Stri
 }
 
 fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
+    let mut environment = Environment::empty();
+    environment.add_filter("indent", indent);
+    environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // These settings cannot be refused; should they ever be, the defaults only cost empty lines.
     if let Ok(syntax) = SyntaxConfig::builder()
@@ -103,6 +168,8 @@ fn describe(error: &minijinja::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Add;
+
     use super::*;
 
     fn variables() -> Variables {
@@ -117,6 +184,32 @@ mod tests {
         );
         assert!(render("in {{ name }}", &variables()).is_err());
         assert!(render("{{ ns", &variables()).is_err());
+    }
+
+    #[test]
+    fn a_text_that_grows_without_end_is_refused() {
+        for text in [
+            &"{% for a in 'x' * 99999 %}"
+                .repeat(3)
+                .add(&"{% endfor %}".repeat(3)),
+            "{% for a in [1] * 99999 %}{{ 'x' * 99999 }}{% endfor %}",
+            "{% for a in range(9) %}{% endfor %}",
+            "{% set a = ns ~ ns %}{%- set a = a ~ a %}{{ a }}",
+            "{{ ns | replace('a', 'b' * 9999) }}",
+            "{{ ('x' * 99999) | indent(99999999999) * 99999 }}",
+            &format!(
+                "{{% for a in [1] * 9999 %}}{}{{% endfor %}}",
+                "x".repeat(9999)
+            ),
+        ] {
+            assert!(render(text, &variables()).is_err(), "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn lines_are_indented() {
+        assert_eq!(indent("a\n\nb\n", 2, None), "a\n\n  b");
+        assert_eq!(indent("a\nb", 2, Some(true)), "  a\n  b");
     }
 
     #[test]

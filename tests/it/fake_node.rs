@@ -17,7 +17,7 @@ use ckslab::node::{
     ObjectChange,
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const MANIFESTS: &str = "/etc/kubernetes/manifests";
 

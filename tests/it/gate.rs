@@ -129,7 +129,7 @@ fn rehearse_all(
     row: &mut Row,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let name = format!("{} seed {}", row.scenario, row.seed);
-    let rehearsal = Rehearsal::begin(resolved, runtime)?;
+    let mut rehearsal = Rehearsal::begin(resolved, runtime)?;
     let untouched = rehearsal.grade()?;
     let mut wrong = untouched_complaints(resolved, &untouched);
     if resolved.definition.untouched.is_none() {

@@ -11,6 +11,7 @@ mod cli_policy;
 mod cluster;
 mod conformance_policy;
 mod fake_node;
+mod faults;
 mod flags;
 mod gate;
 mod grade;

@@ -271,6 +271,13 @@ impl Block {
         true
     }
 
+    /// Takes out the line of a key below which nothing is left but comments.
+    pub fn remove_key_line(&mut self, mapping: &Mapping, key: &str) {
+        if let Some(entry) = self.entry(mapping, key) {
+            self.lines.remove(entry.line);
+        }
+    }
+
     pub fn remove(&mut self, lines: Range<usize>) {
         self.lines.drain(lines);
     }

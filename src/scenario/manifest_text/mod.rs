@@ -290,10 +290,9 @@ fn remove_item(block: &mut Block, place: Where, item: &Item) -> Result<(), Strin
     let last = block
         .entry(&mapping, key)
         .is_some_and(|entry| block.items(&entry, key).is_ok_and(|items| items.len() == 1));
+    block.remove(item.lines.clone());
     if last {
-        block.remove_key(&mapping, key);
-    } else {
-        block.remove(item.lines.clone());
+        block.remove_key_line(&mapping, key);
     }
     Ok(())
 }

@@ -111,6 +111,7 @@ pub fn grade_with(
         tries += 1;
         let mut notes = Vec::new();
         let mut state = settle(node, options, progress, &mut notes)?;
+        notes.extend(state.notes.values().cloned());
         if resolved.is_graded()
             && let Some(recovered) = await_retry(node, &state, options, progress)?
         {

@@ -18,10 +18,29 @@ use super::root::pki::Authority;
 use super::root::{self, kubeconfig::ClientIdentity};
 use super::runtime::rootfs::Rootfs;
 use super::snapshot::NodeSnapshot;
+use super::witness;
 use crate::node::{
     ApiServerState, ContainerPhase, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile,
     ObjectChange,
 };
+
+/// Key of the note that the node process did not confirm what is said of it.
+const UNCONFIRMED: &str = "unconfirmed";
+
+/// A snapshot, and whether the node process itself said so.
+struct Told {
+    snapshot: NodeSnapshot,
+    confirmed: bool,
+}
+
+impl Told {
+    fn warning(&self) -> String {
+        format!(
+            "the node process does not answer; how the node is was read from its files of {}",
+            self.snapshot.time
+        )
+    }
+}
 
 /// The node of a lab directory.
 pub struct EmbeddedNode {
@@ -78,11 +97,26 @@ impl EmbeddedNode {
     }
 
     /// What the node process last said; nothing where it has not come so far.
-    fn snapshot(&self) -> Result<Option<NodeSnapshot>, NodeError> {
-        if self.liveness() == Liveness::Down {
+    ///
+    /// The process itself is asked; its file is believed only where it cannot be.
+    fn snapshot(&self) -> Result<Option<Told>, NodeError> {
+        let Liveness::Up(pid) = self.liveness() else {
             return Err(NodeError::NotRunning("its process is gone".to_owned()));
-        }
-        NodeSnapshot::load(&self.config.state_dir).map_err(failed("state/snapshot.json"))
+        };
+        let state_dir = &self.config.state_dir;
+        let told = match witness::ask(state_dir, pid) {
+            Ok(snapshot) => snapshot.map(|snapshot| Told {
+                snapshot,
+                confirmed: true,
+            }),
+            Err(_) => NodeSnapshot::load(state_dir)
+                .map_err(failed("state/snapshot.json"))?
+                .map(|snapshot| Told {
+                    snapshot,
+                    confirmed: false,
+                }),
+        };
+        Ok(told)
     }
 
     fn identity(&self, identity: &Identity) -> Result<Option<ClientIdentity>, NodeError> {
@@ -201,8 +235,13 @@ impl Node for EmbeddedNode {
 
     fn api_server(&self) -> Result<ApiServerState, NodeError> {
         match self.snapshot()? {
-            Some(snapshot) => {
-                Ok(snapshot.api_server(&self.config.node_root, &self.config.state_dir))
+            Some(told) => {
+                let (root, state) = (&self.config.node_root, &self.config.state_dir);
+                let mut seen = told.snapshot.api_server(root, state);
+                if !told.confirmed {
+                    seen.notes.insert(UNCONFIRMED.to_owned(), told.warning());
+                }
+                Ok(seen)
             }
             None => Ok(coming_up()),
         }
@@ -211,8 +250,8 @@ impl Node for EmbeddedNode {
     fn read_as_api_server(&self, path: &str) -> Result<NodeFile, NodeError> {
         let rootfs = self
             .snapshot()?
-            .and_then(|snapshot| {
-                snapshot.api_server_rootfs(&self.config.node_root, &self.config.state_dir)
+            .and_then(|told| {
+                told.snapshot.api_server_rootfs(&self.config.node_root, &self.config.state_dir)
             })
             .ok_or_else(|| NodeError::NotRunning("no API server process runs".to_owned()))?;
         read_rootfs(&rootfs, path).map_err(failed(path))

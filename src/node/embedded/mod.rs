@@ -21,3 +21,4 @@ pub mod snapshot;
 pub mod store;
 pub mod tools;
 pub mod version;
+pub mod witness;

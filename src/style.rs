@@ -3,6 +3,7 @@
 //! The `colored` crate decides for standard output only, so that standard error in a file would get
 //! escape codes; here each stream decides for itself.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 
 use colored::Colorize;
@@ -96,12 +97,36 @@ impl Style {
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars()
-        .map(|character| match character {
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
-            character if character.is_control() => ' ',
-            character => character,
-        })
+        .map(|character| if steers(character) { ' ' } else { character })
         .collect()
+}
+
+/// JSON that may be shown on a terminal: the same value, with control characters and those that reorder
+/// text as `\u` escapes also where JSON does not ask for it. Line breaks and tabs stay.
+#[must_use]
+pub fn printable_json(text: &str) -> Cow<'_, str> {
+    let escaped = |character: char| steers(character) && !matches!(character, '\n' | '\t');
+    if !text.chars().any(escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if escaped(character) {
+            // All of them are in the basic plane: four digits are enough.
+            out.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether a character could steer a terminal, or show text in another order than it has.
+fn steers(character: char) -> bool {
+    matches!(
+        character,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    ) || character.is_control()
 }
 
 #[cfg(test)]
@@ -113,6 +138,21 @@ mod tests {
         assert_eq!(
             printable("a\u{1b}[2J\u{7}\r\n\u{9b}31m\u{202e}b\tä"),
             "a [2J    31m b ä"
+        );
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_cannot_steer_a_terminal() {
+        let value = serde_json::json!({"a": "\u{9b}2J\u{202e}\u{7f}\u{1b}ä\n"});
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let shown = printable_json(&text);
+        assert_eq!(
+            shown,
+            "{\n  \"a\": \"\\u009b2J\\u202e\\u007f\\u001bä\\n\"\n}"
+        );
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
+            value
         );
     }
 

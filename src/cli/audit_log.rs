@@ -14,7 +14,7 @@ use crate::audit::log::filter::{Codes, Filter};
 use crate::audit::log::summary::{By, Summary};
 use crate::audit::log::{Read, Record, Skipped, Time};
 use crate::exit::Exit;
-use crate::style::Style;
+use crate::style::{Style, printable_json};
 
 /// Arguments of `ckslab audit`.
 #[derive(Debug, clap::Args)]
@@ -295,7 +295,10 @@ fn run_query(args: &QueryArgs) -> anyhow::Result<Exit> {
         match args.output {
             QueryFormat::Text => table.add(record, &mut out)?,
             QueryFormat::Jsonl => {
-                out.write_all(line)?;
+                match std::str::from_utf8(line) {
+                    Ok(text) => out.write_all(printable_json(text).as_bytes())?,
+                    Err(_) => out.write_all(line)?,
+                }
                 out.write_all(b"\n")?;
             }
             QueryFormat::Json => events.push(as_json(record, line)),
@@ -315,8 +318,8 @@ fn run_query(args: &QueryArgs) -> anyhow::Result<Exit> {
                 skipped: totals.skipped,
                 events,
             };
-            serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
+            let text = serde_json::to_string_pretty(&report).map_err(io::Error::from)?;
+            writeln!(out, "{}", printable_json(&text))?;
         }
     }
     out.flush()?;

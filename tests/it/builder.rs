@@ -136,6 +136,19 @@ impl Test {
         }
     }
 
+    /// Runs the binary with little memory, and ends it (with a failure) when it hangs.
+    pub fn run_bounded(&self, args: &[&str]) -> Outcome {
+        const ADDRESS_SPACE_KIB: &str = "ulimit -v 1500000 && exec \"$0\" \"$@\"";
+        let program = self.command([""; 0]).get_program().to_owned();
+        let mut command = Command::new("timeout");
+        command
+            .args(["--signal=KILL", "60", "sh", "-c", ADDRESS_SPACE_KIB])
+            .arg(program)
+            .args(args);
+        self.prepare(&mut command);
+        self.outcome(command, b"")
+    }
+
     fn clean(&self, bytes: &[u8]) -> String {
         let home = self.home();
         String::from_utf8_lossy(bytes)

@@ -1,8 +1,9 @@
 //! Grading by itself, on a node made of a table of files: every attempt of every scenario.
 
 use ckslab::grade::run::grade_with;
-use ckslab::grade::{Options, Report};
+use ckslab::grade::{CheckStatus, Options, Report};
 use ckslab::lab::rehearsal::{complaints, untouched_complaints};
+use ckslab::node::{Node, NodeFile};
 use ckslab::scenario::{Baseline, Resolved, Scenario};
 
 use super::fake_node::FakeNode;
@@ -86,4 +87,47 @@ fn the_sandbox_has_nothing_to_grade() {
         report.notes,
         ["`sandbox` is for free play: there is nothing to grade"]
     );
+}
+
+/// Whoever records everything with bodies must not pass where something is asked for.
+#[test]
+fn a_catch_all_policy_never_passes() {
+    let everything =
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: RequestResponse\n";
+    let mut count = 0;
+    for scenario in Scenario::all(None).unwrap() {
+        for seed in 0..3 {
+            let resolved = scenario.resolve(seed).unwrap();
+            let (Some(path), Some(reference)) =
+                (resolved.variables.get("policy_path"), resolved.reference())
+            else {
+                continue;
+            };
+            let (node, baseline) = started(&resolved);
+            reference.play(&node).unwrap();
+            node.write(path, everything.as_bytes(), 0o644).unwrap();
+            let manifest = ckslab::scenario::setup::MANIFEST;
+            let NodeFile::File { content, .. } = node.read(manifest).unwrap() else {
+                panic!("no manifest")
+            };
+            node.remove(manifest).unwrap();
+            node.api_server().unwrap();
+            node.write(manifest, &content, 0o600).unwrap();
+            let report = graded(&node, &resolved, &baseline);
+            let id = &resolved.definition.id;
+            assert!(!report.passed, "{id} seed {seed}");
+            let failing: Vec<&str> = report
+                .checks
+                .iter()
+                .filter(|check| check.status == CheckStatus::Fail)
+                .map(|check| check.layer_name)
+                .collect();
+            assert!(
+                failing.contains(&"entries"),
+                "{id} seed {seed}: {failing:?}"
+            );
+            count += 1;
+        }
+    }
+    assert_eq!(count, 18);
 }

@@ -7,6 +7,7 @@
     reason = "a test may end itself"
 )]
 
+mod cheats;
 mod cli_policy;
 mod cluster;
 mod conformance_policy;

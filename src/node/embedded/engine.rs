@@ -251,7 +251,8 @@ impl Node for EmbeddedNode {
         let rootfs = self
             .snapshot()?
             .and_then(|told| {
-                told.snapshot.api_server_rootfs(&self.config.node_root, &self.config.state_dir)
+                told.snapshot
+                    .api_server_rootfs(&self.config.node_root, &self.config.state_dir)
             })
             .ok_or_else(|| NodeError::NotRunning("no API server process runs".to_owned()))?;
         read_rootfs(&rootfs, path).map_err(failed(path))

@@ -96,6 +96,10 @@ struct Lab {
 
 impl Lab {
     async fn start(policy: &str) -> Self {
+        Self::start_with(policy, &[]).await
+    }
+
+    async fn start_with(policy: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let authority = Authority::new("kubernetes");
@@ -156,7 +160,7 @@ impl Lab {
             "--audit-log-path=/var/log/kubernetes/audit.log",
         ];
         let process = Process {
-            argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+            argv: argv.iter().chain(flags).map(|a| (*a).to_owned()).collect(),
             rootfs,
             output: Arc::new(Silent),
             terminate: terminate.clone(),
@@ -395,4 +399,41 @@ async fn the_port_is_free_again_after_the_end() {
     let port = lab.machine.api_port;
     assert_eq!(lab.stop().await, 0);
     std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_readyz_fails_while_a_shutdown_is_delayed() {
+    // Longer than the test.
+    let lab = Lab::start_with(EVERYTHING, &["--shutdown-delay-duration=10h"]).await;
+    let (status, _, _) = lab.ask(None, false, get("/readyz", "before")).await;
+    assert_eq!(status, 200);
+    lab.terminate.cancel();
+    let report = loop {
+        let (status, _, body) = lab.ask(None, false, get("/readyz", "after")).await;
+        if status == 500 {
+            break String::from_utf8(body.to_vec()).unwrap();
+        }
+    };
+    assert!(
+        report.ends_with("\n[-]shutdown failed: reason withheld\nreadyz check failed\n"),
+        "{report}"
+    );
+    assert_eq!(report.matches("[-]").count(), 1);
+    for path in ["/livez", "/healthz", "/version"] {
+        let (status, _, _) = lab.ask(None, true, get(path, "meanwhile")).await;
+        assert_eq!(status, 200, "{path}");
+    }
+    let admin = lab.authority.client("root", "system:masters", true);
+    let (status, _, body) = lab
+        .ask(Some(admin), true, get("/readyz/shutdown", "single"))
+        .await;
+    assert_eq!(
+        (status, &body[..]),
+        (
+            500,
+            &b"internal server error: process is shutting down\n"[..]
+        )
+    );
+    assert!(!lab.running.is_finished());
+    lab.running.abort();
 }

@@ -252,6 +252,31 @@ fn error_and_length(line: &str) -> (Value, String) {
     }
 }
 
+/// The creation of a ConfigMap with so much text.
+fn create(name: &str, size: usize) -> LocalRequest {
+    LocalRequest {
+        user: UserInfo {
+            username: "kubernetes-super-admin".to_owned(),
+            groups: vec![
+                "system:masters".to_owned(),
+                "system:authenticated".to_owned(),
+            ],
+            ..UserInfo::default()
+        },
+        user_agent: "rotation/1.0".to_owned(),
+        source_ip: "127.0.0.1".to_owned(),
+        method: http::Method::POST,
+        path_and_query: "/api/v1/namespaces/default/configmaps".to_owned(),
+        content_type: "application/json".to_owned(),
+        body: Some(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {"text": "x".repeat(size)},
+        })),
+    }
+}
+
 type Run = (CancellationToken, tokio::task::JoinHandle<i32>);
 
 struct Case {
@@ -304,29 +329,8 @@ impl Case {
     async fn request(&mut self, size: usize) {
         let api = self.machine.api.borrow().clone().unwrap();
         self.requests += 1;
-        let response = api
-            .call(LocalRequest {
-                user: UserInfo {
-                    username: "kubernetes-super-admin".to_owned(),
-                    groups: vec![
-                        "system:masters".to_owned(),
-                        "system:authenticated".to_owned(),
-                    ],
-                    ..UserInfo::default()
-                },
-                user_agent: "rotation/1.0".to_owned(),
-                source_ip: "127.0.0.1".to_owned(),
-                method: http::Method::POST,
-                path_and_query: "/api/v1/namespaces/default/configmaps".to_owned(),
-                content_type: "application/json".to_owned(),
-                body: Some(json!({
-                    "apiVersion": "v1",
-                    "kind": "ConfigMap",
-                    "metadata": {"name": format!("filler-{}", self.requests)},
-                    "data": {"text": "x".repeat(size)},
-                })),
-            })
-            .await;
+        let name = format!("filler-{}", self.requests);
+        let response = api.call(create(&name, size)).await;
         self.last_status = response.code;
         // Names have milliseconds: two rotations within one would be one file.
         let now = jiff::Timestamp::now().as_millisecond();
@@ -406,6 +410,39 @@ impl Case {
     }
 }
 
+impl Case {
+    async fn new(policy: &str, arguments: &[String]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        pki(root.path());
+        let path = root.path().join("etc/kubernetes/audit-policy.yaml");
+        std::fs::write(path, policy).unwrap();
+        let store = tokio::task::spawn_blocking(replay::base_store)
+            .await
+            .unwrap();
+        Self {
+            root,
+            machine: replay::machine(store),
+            arguments: [base_arguments(), arguments.to_vec()].concat(),
+            output: Arc::default(),
+            running: None,
+            requests: 0,
+            last_status: 0,
+        }
+    }
+
+    /// One that logs everything asked for, to a path in the log's directory.
+    async fn logging_to(name: &str, flags: &[&str]) -> Self {
+        let mut arguments = vec![
+            "--audit-policy-file=/etc/kubernetes/audit-policy.yaml".to_owned(),
+            format!("--audit-log-path=/var/log/kubernetes/audit/{name}"),
+        ];
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let text = std::fs::read_to_string(replay::golden().join("rotation.jsonl")).unwrap();
+        let row: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        Self::new(row["policy"].as_str().unwrap(), &arguments).await
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotation_leaves_the_files_a_real_one_leaves() {
     let text = std::fs::read_to_string(replay::golden().join("rotation.jsonl")).unwrap();
@@ -418,25 +455,8 @@ async fn rotation_leaves_the_files_a_real_one_leaves() {
             continue;
         }
         total += 1;
-        let root = tempfile::tempdir().unwrap();
-        pki(root.path());
-        std::fs::write(
-            root.path().join("etc/kubernetes/audit-policy.yaml"),
-            row["policy"].as_str().unwrap(),
-        )
-        .unwrap();
-        let store = tokio::task::spawn_blocking(replay::base_store)
-            .await
-            .unwrap();
-        let mut case = Case {
-            root,
-            machine: replay::machine(store),
-            arguments: [base_arguments(), strings(&row["args"])].concat(),
-            output: Arc::default(),
-            running: None,
-            requests: 0,
-            last_status: 0,
-        };
+        let policy = row["policy"].as_str().unwrap();
+        let mut case = Case::new(policy, &strings(&row["args"])).await;
         if let Some(difference) = case.difference(&row).await {
             differences.push(format!("{id}: {difference}"));
         }
@@ -447,4 +467,77 @@ async fn rotation_leaves_the_files_a_real_one_leaves() {
     }
     report::agreement("rotation", "cases", total - differences.len(), total, 0);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_costs_the_event_and_only_a_strict_server_the_request() {
+    for (mode, status) in [("blocking", 201), ("batch", 201), ("blocking-strict", 500)] {
+        let mut case = Case::logging_to("full.log", &[&format!("--audit-log-mode={mode}")]).await;
+        std::fs::create_dir_all(case.directory()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", case.directory().join("full.log")).unwrap();
+        // The recorded policy leaves out RequestReceived, after which nothing can be refused.
+        let policy = case.root.path().join("etc/kubernetes/audit-policy.yaml");
+        let text = std::fs::read_to_string(&policy).unwrap();
+        std::fs::write(policy, text.replace("omitStages: [RequestReceived]\n", "")).unwrap();
+        case.start().await;
+        case.request(10).await;
+        assert_eq!(case.last_status, status, "{mode}");
+        case.perform(Stop).await;
+        let lines: Vec<String> = case
+            .output
+            .stderr
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|line| masked(line))
+            .collect();
+        let at = lines
+            .iter()
+            .position(|line| line.ends_with("metrics.go:110] Error in audit plugin 'log' affecting 1 audit events: write /var/log/kubernetes/audit/full.log: no space left on device"))
+            .unwrap_or_else(|| panic!("{mode}: {lines:#?}"));
+        assert_eq!(lines[at + 1], "Impacted events:");
+        assert!(
+            lines[at + 2].contains(" AUDIT: id=\"")
+                && lines[at + 2]
+                    .contains("stage=\"RequestReceived\" ip=\"127.0.0.1\" method=\"create\""),
+            "{}",
+            lines[at + 2]
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_line_is_torn_or_lost_by_64_clients() {
+    let mut case = Case::logging_to("audit.log", &["--audit-log-maxsize=1"]).await;
+    case.start().await;
+    let api = case.machine.api.borrow().clone().unwrap();
+    let clients: Vec<_> = (0..64)
+        .map(|client| {
+            let api = api.clone();
+            tokio::spawn(async move {
+                for number in 0..4 {
+                    let name = format!("filler-{client}-{number}");
+                    let response = api.call(create(&name, 40 * client)).await;
+                    assert_eq!(response.code, 201);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    case.perform(Stop).await;
+    let mut names = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(case.directory()).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(text.ends_with('\n'));
+        for line in text.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            if let Some(name) = event["objectRef"]["name"].as_str() {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    names.retain(|name| name.starts_with("filler-"));
+    assert_eq!(names.len(), 64 * 4);
 }

@@ -59,15 +59,36 @@ pub fn checks(endpoint: &str) -> Vec<&'static str> {
     out
 }
 
-/// Why a check fails now; `None` when it does not.
-fn failure(state: &ApiState, check: &str) -> Option<&'static str> {
+/// Why a check of an endpoint fails now; `None` when it does not.
+fn failure(state: &ApiState, endpoint: &str, check: &str) -> Option<String> {
     match check {
-        "etcd" | "etcd-readiness" if !*state.machine.etcd_up.borrow() => {
-            Some("error getting data from etcd: context deadline exceeded")
-        }
-        "shutdown" if state.shutdown.is_cancelled() => Some("process is shutting down"),
-        _ => None,
+        "etcd" | "etcd-readiness" => (!*state.machine.etcd_up.borrow())
+            .then(|| "error getting data from etcd: context deadline exceeded".to_owned()),
+        "shutdown" => state
+            .lifecycle
+            .is_shutting_down()
+            .then(|| "process is shutting down".to_owned()),
+        _ if state.lifecycle.is_finished(check) || has_grace(state, endpoint) => None,
+        "informer-sync" => Some("1 informers not started yet: [*v1.Secret]".to_owned()),
+        "autoregister-completion" => Some(format!("missing APIService: [{}]", built_in_services())),
+        _ => Some("not finished".to_owned()),
     }
+}
+
+/// Whether `/livez` still forgives a start-up that is not finished (`--livez-grace-period`).
+fn has_grace(state: &ApiState, endpoint: &str) -> bool {
+    let grace = state.flags.line.int("livez-grace-period");
+    let age = jiff::Timestamp::now().as_nanosecond() - state.started.as_nanosecond();
+    endpoint == "livez" && age < i128::from(grace)
+}
+
+/// Names of the APIServices of what is built in, sorted.
+fn built_in_services() -> String {
+    let names: std::collections::BTreeSet<String> = super::catalog::built_in()
+        .iter()
+        .map(|resource| format!("{}.{}", resource.version, resource.group))
+        .collect();
+    names.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// Plain text as Go's `http.Error` sends it.
@@ -93,20 +114,21 @@ pub fn text(code: u16, text: String, no_sniff: bool) -> ApiResponse {
 /// Serves a health endpoint; `None` for other paths and unknown checks.
 #[must_use]
 pub fn serve(state: &ApiState, request: &ApiRequest) -> Option<ApiResponse> {
-    let path = request.info.path.trim_start_matches('/');
+    // Only these very paths: `/readyz/` is not one.
+    let path = request.info.path.strip_prefix('/')?;
     let (endpoint, check) = match path.split_once('/') {
-        Some((endpoint, check)) => (endpoint, check),
-        None => (path, ""),
+        Some((endpoint, check)) => (endpoint, Some(check)),
+        None => (path, None),
     };
     if !ENDPOINTS.contains(&endpoint) {
         return None;
     }
     let checks = checks(endpoint);
-    if !check.is_empty() {
+    if let Some(check) = check {
         if !checks.contains(&check) {
             return None;
         }
-        return Some(match failure(state, check) {
+        return Some(match failure(state, endpoint, check) {
             None => text(200, "ok".to_owned(), false),
             Some(reason) => text(500, format!("internal server error: {reason}\n"), true),
         });
@@ -119,33 +141,43 @@ pub fn serve(state: &ApiState, request: &ApiRequest) -> Option<ApiResponse> {
         .collect();
     let mut report = String::new();
     let mut failed = Vec::new();
+    // The report is public and withholds reasons; the log does not.
+    let mut reasons = String::new();
     for check in &checks {
         if excluded.contains(check) {
             report.push_str(&format!("[+]{check} excluded: ok\n"));
-        } else if failure(state, check).is_some() {
+        } else if let Some(reason) = failure(state, endpoint, check) {
             failed.push(*check);
             report.push_str(&format!("[-]{check} failed: reason withheld\n"));
+            reasons.push_str(&format!("\n[-]{check} failed: {reason}"));
         } else {
             report.push_str(&format!("[+]{check} ok\n"));
         }
     }
-    let mut unknown: Vec<String> = excluded
-        .iter()
-        .filter(|name| !name.is_empty() && !checks.contains(name))
-        .map(|name| crate::audit::options::number::quote(name))
+    let unknown: std::collections::BTreeSet<&str> = excluded
+        .into_iter()
+        .filter(|name| !checks.contains(name))
         .collect();
     if !unknown.is_empty() {
-        unknown.sort();
+        let unknown: Vec<String> = unknown
+            .into_iter()
+            .map(crate::audit::options::number::quote)
+            .collect();
+        let unknown = unknown.join(",");
         report.push_str(&format!(
-            "warn: some health checks cannot be excluded: no matches for {}\n",
-            unknown.join(",")
+            "warn: some health checks cannot be excluded: no matches for {unknown}\n"
         ));
+        state.klog.info(
+            6,
+            "healthz.go:306",
+            &format!("cannot exclude some health checks, no health checks are installed matching {unknown}"),
+        );
     }
     if !failed.is_empty() {
         state.klog.info(
             2,
-            "healthz.go:280",
-            &format!("{} check failed: {endpoint}\n{report}", failed.join(",")),
+            "healthz.go:311",
+            &format!("{} check failed: {endpoint}{reasons}", failed.join(",")),
         );
         return Some(text(
             500,

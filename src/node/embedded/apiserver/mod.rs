@@ -15,6 +15,7 @@ pub mod http;
 pub mod impersonation;
 pub mod kinds;
 pub mod klog;
+pub mod lifecycle;
 pub mod local;
 pub mod managed_fields;
 pub mod metrics;

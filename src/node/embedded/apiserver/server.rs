@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::http as https;
+use super::lifecycle::READY;
 use super::local::Local;
 use super::state::ApiState;
 use crate::node::embedded::machine::LocalApi;
 
 /// How long a real server waits for etcd before it gives up.
 const ETCD_TIME: Duration = Duration::from_secs(20);
-/// How long a real server takes from its last check to its first answer.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// How long a real server takes from its last check to its first answer. Clients can connect meanwhile.
+const WARM_UP: Duration = Duration::from_millis(1300);
 
 /// A server that is ready to serve.
 pub struct Server {
@@ -123,11 +124,8 @@ impl Server {
             "secure_serving.go:211",
             &format!("Serving securely on {shown}:{}", state.flags.secure_port()),
         );
-        let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
-        // On another port nobody finds it.
-        if self.listener.is_some() {
-            state.machine.api.send_replace(Some(local.clone()));
-        }
+        state.lifecycle.serve(std::time::Instant::now());
+        let is_reachable = self.listener.is_some();
         // Both end with this program, also when it is killed: nobody is served by a dead process.
         let _end = state.shutdown.clone().drop_guard();
         let serving = self.listener.map(|listener| {
@@ -137,31 +135,63 @@ impl Server {
                 self.tls,
             )))
         });
-        terminate.cancelled().await;
-        state.klog.info(
-            0,
-            "genericapiserver.go:582",
-            "\"[graceful-termination] shutdown event\" name=\"ShutdownInitiated\"",
-        );
-        // Another instance may have taken over already.
-        state.machine.api.send_if_modified(|api| {
-            let ours = api.as_ref().is_some_and(|api| Arc::ptr_eq(api, &local));
-            if ours {
-                *api = None;
+        let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
+        tokio::select! {
+            // On another port nobody finds it.
+            () = tokio::time::sleep(state.machine.pace.scale(READY)), if is_reachable => {
+                state.machine.api.send_replace(Some(local.clone()));
+                terminate.cancelled().await;
             }
-            ours
-        });
-        state.shutdown.cancel();
-        if let Some(serving) = serving {
-            let _ = serving.await;
+            () = terminate.cancelled() => {}
         }
-        if state.audit.shutdown().await {
-            state.klog.info(
-                1,
-                "genericapiserver.go:767",
-                "\"[graceful-termination] audit backend shutdown completed\"",
-            );
-        }
+        shut_down(&state, &local, serving, &shown).await;
         0
+    }
+}
+
+/// Ends gracefully: `/readyz` fails from now on, the port is open until the delay that was asked for is over,
+/// then new connections are refused and the open ones come to an end.
+async fn shut_down(
+    state: &ApiState,
+    local: &Arc<dyn LocalApi>,
+    serving: Option<AbortOnDropHandle<()>>,
+    address: &str,
+) {
+    let event = |place: &str, name: &str| {
+        let text = format!("\"[graceful-termination] shutdown event\" name=\"{name}\"");
+        state.klog.info(1, place, &text);
+    };
+    state.lifecycle.shut_down();
+    event("genericapiserver.go:582", "ShutdownInitiated");
+    let delay = state.flags.line.int("shutdown-delay-duration");
+    let delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
+    tokio::time::sleep(state.machine.pace.scale(delay)).await;
+    event("genericapiserver.go:574", "AfterShutdownDelayDuration");
+    // Another instance may have taken over already.
+    state.machine.api.send_if_modified(|api| {
+        let ours = api.as_ref().is_some_and(|api| Arc::ptr_eq(api, local));
+        if ours {
+            *api = None;
+        }
+        ours
+    });
+    state.shutdown.cancel();
+    if let Some(serving) = serving {
+        let _ = serving.await;
+    }
+    state.klog.info(
+        0,
+        "secure_serving.go:262",
+        &format!(
+            "Stopped listening on {address}:{}",
+            state.flags.secure_port()
+        ),
+    );
+    if state.audit.shutdown().await {
+        state.klog.info(
+            1,
+            "genericapiserver.go:767",
+            "\"[graceful-termination] audit backend shutdown completed\"",
+        );
     }
 }

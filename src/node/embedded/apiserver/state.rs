@@ -15,6 +15,7 @@ use super::flags::Flags;
 use super::flow::Limits;
 use super::impersonation::LastModes;
 use super::klog::Klog;
+use super::lifecycle::Lifecycle;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::store::Store;
 
@@ -44,6 +45,8 @@ pub struct ApiState {
     pub klog: Klog,
     /// Cancelled when the server shuts down: watches and other long answers end.
     pub shutdown: CancellationToken,
+    /// Where in its life the server is.
+    pub lifecycle: Lifecycle,
     /// When the server started.
     pub started: jiff::Timestamp,
 }
@@ -54,6 +57,7 @@ impl ApiState {
     pub fn new(machine: Arc<Machine>, flags: Flags, klog: Klog) -> Self {
         Self {
             store: machine.store.clone(),
+            lifecycle: Lifecycle::new(machine.pace),
             machine,
             tokens: Tokens::default(),
             limits: Limits::new(&flags),

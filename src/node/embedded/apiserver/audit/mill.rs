@@ -139,7 +139,7 @@ impl Mill {
                 (!file.is_dir()).then_some(Backup { name, time })
             })
             .collect();
-        out.sort_by(|a, b| b.time.cmp(&a.time));
+        out.sort_by_key(|backup| std::cmp::Reverse(backup.time));
         out
     }
 

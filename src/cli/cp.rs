@@ -5,12 +5,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::failure::Failure;
 use crate::exit::Exit;
 use crate::lab::{Home, Lab};
-use crate::node::embedded::confine::Confined;
+use crate::node::engine::{LabNode, Stat};
+use crate::node::{FileChange, NodeError, go_error_text};
 
 /// Arguments of `ckslab cp`.
 #[derive(Debug, clap::Args)]
@@ -69,7 +68,7 @@ pub fn run(args: &CpArgs) -> anyhow::Result<Exit> {
     let lab = Lab::find(&Home::find()?, None)?;
     super::target::tell(&lab);
     let node = lab.node()?;
-    let files = node.files();
+    let files = &*node;
     if let Side::Node(to) = &destination {
         prepare_parent(files, to, args.parents)?;
     }
@@ -78,13 +77,12 @@ pub fn run(args: &CpArgs) -> anyhow::Result<Exit> {
         (Side::Node(from), Side::Host(to)) => get(files, &from, &to, args.recursive)?,
         (Side::Node(from), Side::Node(to)) => {
             let to = into_directory(files, &to, name_of(&from));
-            let mut file = open_file(files, &from)?;
-            let mode = file.metadata()?.permissions().mode();
+            let (mut file, mode) = open_file(files, &from)?;
             write(files, &to, &mut file, mode)?;
         }
         (Side::Stream, Side::Node(to)) => write(files, &to, &mut io::stdin().lock(), 0o644)?,
         (Side::Node(from), Side::Stream) => {
-            let mut file = open_file(files, &from)?;
+            let (mut file, _) = open_file(files, &from)?;
             io::copy(&mut file, &mut io::stdout().lock())?;
         }
         _ => {
@@ -97,7 +95,7 @@ pub fn run(args: &CpArgs) -> anyhow::Result<Exit> {
 }
 
 fn failed(path: &str, error: &io::Error) -> anyhow::Error {
-    let text = crate::node::embedded::process::go_error_text(error);
+    let text = go_error_text(error);
     Failure::environment(format!("`{path}`: {text}")).into()
 }
 
@@ -121,22 +119,35 @@ fn needs_recursive(path: &str) -> anyhow::Error {
         .into()
 }
 
-/// Opens a regular file of the node.
-fn open_file(files: &Confined, path: &str) -> anyhow::Result<File> {
-    let file = files.open(path).map_err(on_node(path))?;
-    let kind = file.metadata().map_err(on_node(path))?.file_type();
-    if kind.is_dir() {
-        return Err(needs_recursive(&format!("node:{path}")));
+/// Opens a regular file of the node; gives its permission bits too.
+fn open_file(files: &dyn LabNode, path: &str) -> anyhow::Result<(Box<dyn io::Read>, u32)> {
+    match files.stat(path, true).map_err(on_node(path))? {
+        Stat::File(mode) => Ok((files.open(path).map_err(on_node(path))?, mode)),
+        Stat::Directory(_) => Err(needs_recursive(&format!("node:{path}"))),
+        _ => Err(Failure::environment(format!("`node:{path}` is no regular file")).into()),
     }
-    if !kind.is_file() {
-        return Err(Failure::environment(format!("`node:{path}` is no regular file")).into());
+}
+
+fn is_directory(files: &dyn LabNode, path: &str) -> bool {
+    matches!(files.stat(path, true), Ok(Stat::Directory(_)))
+}
+
+/// Changes something on the node.
+fn change(files: &dyn LabNode, path: &str, change: FileChange<'_>) -> anyhow::Result<()> {
+    files.change(path, change).map_err(of_node(path))
+}
+
+fn of_node(path: &str) -> impl FnOnce(NodeError) -> anyhow::Error {
+    let on_node = on_node(path);
+    move |error| match error {
+        NodeError::Io { source, .. } => on_node(source),
+        other => other.into(),
     }
-    Ok(file)
 }
 
 /// The path within a directory, where the path is one (or is written as one).
-fn into_directory(files: &Confined, path: &str, name: &str) -> String {
-    if path.ends_with('/') || files.metadata(path).is_ok_and(|meta| meta.is_dir()) {
+fn into_directory(files: &dyn LabNode, path: &str, name: &str) -> String {
+    if path.ends_with('/') || is_directory(files, path) {
         format!("{}/{name}", path.trim_end_matches('/'))
     } else {
         path.to_owned()
@@ -144,7 +155,7 @@ fn into_directory(files: &Confined, path: &str, name: &str) -> String {
 }
 
 /// Makes sure that there is a directory to put something into.
-fn prepare_parent(files: &Confined, to: &str, parents: bool) -> anyhow::Result<()> {
+fn prepare_parent(files: &dyn LabNode, to: &str, parents: bool) -> anyhow::Result<()> {
     // `a/b/` names a directory, `a/b` something in one.
     let directory = match to.strip_suffix('/') {
         Some(directory) => directory,
@@ -154,11 +165,9 @@ fn prepare_parent(files: &Confined, to: &str, parents: bool) -> anyhow::Result<(
     for part in directory.split('/').filter(|part| !part.is_empty()) {
         path.push('/');
         path.push_str(part);
-        let is_link = files
-            .symlink_metadata(&path)
-            .is_ok_and(|metadata| metadata.file_type().is_symlink());
-        if is_link && files.metadata(&path).is_err() {
-            let target = files.read_link(&path).unwrap_or_default();
+        if let Ok(Stat::Link(target)) = files.stat(&path, false)
+            && files.stat(&path, true).is_err()
+        {
             return Err(Failure::environment(format!(
                 "`node:{path}` is a link to `{target}`, which does not exist on the node"
             ))
@@ -166,13 +175,11 @@ fn prepare_parent(files: &Confined, to: &str, parents: bool) -> anyhow::Result<(
             .into());
         }
     }
-    if directory.is_empty() || files.metadata(directory).is_ok() {
+    if directory.is_empty() || files.stat(directory, true).is_ok() {
         return Ok(());
     }
     if parents {
-        return files
-            .create_dir_all(directory, 0o755)
-            .map_err(on_node(directory));
+        return change(files, directory, FileChange::Directory { mode: 0o755 });
     }
     Err(
         Failure::environment(format!("there is no directory `{directory}` on the node"))
@@ -183,41 +190,20 @@ fn prepare_parent(files: &Confined, to: &str, parents: bool) -> anyhow::Result<(
     )
 }
 
-/// Writes a file of the node from a stream: a hidden temporary file, then a rename, so that the
-/// kubelet never sees half a manifest.
+/// Writes a file of the node from a stream.
 fn write(
-    files: &Confined,
+    files: &dyn LabNode,
     path: &str,
-    content: &mut impl io::Read,
+    content: &mut dyn io::Read,
     mode: u32,
 ) -> anyhow::Result<()> {
-    // A link at the destination is followed, as cp does.
-    let path = files.canonical(path).unwrap_or_else(|_| path.to_owned());
-    let (parent, name) = path
-        .trim_end_matches('/')
-        .rsplit_once('/')
-        .unwrap_or(("", &path));
-    if name.is_empty() {
+    if name_of(path).is_empty() {
         return Err(Failure::usage(format!("`node:{path}` names no file")).into());
     }
-    let mut short: String = name.chars().take(100).collect();
-    short.insert(0, '.');
-    let temporary = format!("{parent}/{short}.{}.tmp", std::process::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    let copied = files
-        .open_with(&temporary, flags, 0o600)
-        .and_then(|mut file| {
-            io::copy(content, &mut file)?;
-            file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
-            files.rename(&temporary, &path)
-        });
-    copied.map_err(|error| {
-        let _ = files.remove_file(&temporary);
-        failed(&format!("node:{path}"), &error)
-    })
+    files.put(path, content, mode).map_err(on_node(path))
 }
 
-fn put(files: &Confined, from: &Path, to: &str, recursive: bool) -> anyhow::Result<()> {
+fn put(files: &dyn LabNode, from: &Path, to: &str, recursive: bool) -> anyhow::Result<()> {
     let metadata = fs::metadata(from).map_err(on_host(from))?;
     let name = from
         .file_name()
@@ -227,7 +213,7 @@ fn put(files: &Confined, from: &Path, to: &str, recursive: bool) -> anyhow::Resu
         if !recursive {
             return Err(needs_recursive(&from.display().to_string()));
         }
-        let to = if files.metadata(to).is_ok_and(|meta| meta.is_dir()) && !name.is_empty() {
+        let to = if is_directory(files, to) && !name.is_empty() {
             format!("{}/{name}", to.trim_end_matches('/'))
         } else {
             to.trim_end_matches('/').to_owned()
@@ -244,12 +230,14 @@ fn put(files: &Confined, from: &Path, to: &str, recursive: bool) -> anyhow::Resu
     write(files, &to, &mut file, metadata.permissions().mode())
 }
 
-fn put_tree(files: &Confined, from: &Path, to: &str) -> anyhow::Result<()> {
+fn put_tree(files: &dyn LabNode, from: &Path, to: &str) -> anyhow::Result<()> {
     let mode = fs::metadata(from)
         .map_err(on_host(from))?
         .permissions()
         .mode();
-    files.create_dir_all(to, 0o755).map_err(on_node(to))?;
+    if !is_directory(files, to) {
+        change(files, to, FileChange::Directory { mode: 0o755 })?;
+    }
     for entry in fs::read_dir(from).map_err(on_host(from))? {
         let entry = entry.map_err(on_host(from))?;
         let target = format!("{to}/{}", entry.file_name().to_string_lossy());
@@ -258,65 +246,57 @@ fn put_tree(files: &Confined, from: &Path, to: &str) -> anyhow::Result<()> {
             put_tree(files, &entry.path(), &target)?;
         } else if kind.is_symlink() {
             let link = fs::read_link(entry.path()).map_err(on_host(&entry.path()))?;
-            files
-                .symlink(&link.to_string_lossy(), &target)
-                .map_err(on_node(&target))?;
+            let link = link.to_string_lossy();
+            change(files, &target, FileChange::Link { target: &link })?;
         } else if kind.is_file() {
             let mut file = File::open(entry.path()).map_err(on_host(&entry.path()))?;
             let mode = file.metadata().map_err(on_host(&entry.path()))?;
             write(files, &target, &mut file, mode.permissions().mode())?;
         }
     }
-    files.set_mode(to, mode & 0o7777).map_err(on_node(to))
+    change(files, to, FileChange::Mode(mode & 0o7777))
 }
 
-fn get(files: &Confined, from: &str, to: &Path, recursive: bool) -> anyhow::Result<()> {
-    let metadata = files.metadata(from).map_err(on_node(from))?;
+fn get(files: &dyn LabNode, from: &str, to: &Path, recursive: bool) -> anyhow::Result<()> {
+    let stat = files.stat(from, true).map_err(on_node(from))?;
     let name = name_of(from);
     let to = if to.is_dir() && !name.is_empty() {
         to.join(name)
     } else {
         to.to_path_buf()
     };
-    if metadata.is_dir() {
+    if let Stat::Directory(mode) = stat {
         if !recursive {
             return Err(needs_recursive(&format!("node:{from}")));
         }
-        return get_tree(files, from, &to);
+        return get_tree(files, from, &to, mode);
     }
     get_file(files, from, &to)
 }
 
-fn get_file(files: &Confined, from: &str, to: &Path) -> anyhow::Result<()> {
-    let mut file = open_file(files, from)?;
-    let mode = file.metadata().map_err(on_node(from))?.permissions().mode();
+fn get_file(files: &dyn LabNode, from: &str, to: &Path) -> anyhow::Result<()> {
+    let (mut file, mode) = open_file(files, from)?;
     let mut out = File::create(to).map_err(on_host(to))?;
     io::copy(&mut file, &mut out).map_err(on_host(to))?;
     out.set_permissions(fs::Permissions::from_mode(mode & 0o7777))
         .map_err(on_host(to))
 }
 
-fn get_tree(files: &Confined, from: &str, to: &Path) -> anyhow::Result<()> {
+fn get_tree(files: &dyn LabNode, from: &str, to: &Path, mode: u32) -> anyhow::Result<()> {
     fs::create_dir_all(to).map_err(on_host(to))?;
-    for name in files.list(from).map_err(on_node(from))? {
+    for name in files.list(from).map_err(of_node(from))? {
         let source = format!("{}/{name}", from.trim_end_matches('/'));
         let target = to.join(&name);
-        let metadata = files.symlink_metadata(&source).map_err(on_node(&source))?;
-        if metadata.is_dir() {
-            get_tree(files, &source, &target)?;
-        } else if metadata.file_type().is_symlink() {
-            // A link of the node means something on the node only: it is copied as it is written.
-            let link = files.read_link(&source).map_err(on_node(&source))?;
-            let _ = fs::remove_file(&target);
-            std::os::unix::fs::symlink(link, &target).map_err(on_host(&target))?;
-        } else if metadata.is_file() {
-            get_file(files, &source, &target)?;
+        match files.stat(&source, false).map_err(on_node(&source))? {
+            Stat::Directory(mode) => get_tree(files, &source, &target, mode)?,
+            Stat::Link(link) => {
+                // A link of the node means something on the node only: it is copied as it is written.
+                let _ = fs::remove_file(&target);
+                std::os::unix::fs::symlink(link, &target).map_err(on_host(&target))?;
+            }
+            Stat::File(_) => get_file(files, &source, &target)?,
+            Stat::Other => {}
         }
     }
-    let mode = files
-        .metadata(from)
-        .map_err(on_node(from))?
-        .permissions()
-        .mode();
     fs::set_permissions(to, fs::Permissions::from_mode(mode & 0o7777)).map_err(on_host(to))
 }

@@ -11,7 +11,7 @@ use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use crate::exit::Exit;
 use crate::lab::config::Settings;
 use crate::lab::{Error, Home, Lab};
-use crate::node::embedded::daemon::Liveness;
+use crate::node::engine::{Choice, Engine, confinement as confined};
 use crate::style::Style;
 
 /// Arguments of `ckslab doctor`.
@@ -99,10 +99,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     checks.push(loopback());
     checks.push(kubectl());
     checks.push(confinement());
-    checks.push(Check::pass(
-        "engine",
-        "embedded (the kind engine is not in this version)",
-    ));
+    checks.push(engine());
     let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);
     match args.output.output {
         Format::Json => output::print_json(&Report {
@@ -204,10 +201,10 @@ fn labs(home: &Home) -> Vec<Check> {
                 error.hint().unwrap_or_default(),
             )),
             Err(error) => checks.push(Check::warn("lab", error.to_string(), "ckslab list")),
-            Ok(lab) => match lab.node().map(|node| node.liveness()) {
-                Ok(Liveness::Up(_)) => running += 1,
-                Ok(Liveness::Down) if lab.record().stopped => stopped += 1,
-                Ok(Liveness::Down) => checks.push(Check::warn(
+            Ok(lab) => match lab.node().map(|_| lab.is_running()) {
+                Ok(true) => running += 1,
+                Ok(false) if lab.record().stopped => stopped += 1,
+                Ok(false) => checks.push(Check::warn(
                     "lab",
                     format!("the process of lab {id} is gone"),
                     format!("ckslab status {id} starts it again; nothing is lost"),
@@ -268,13 +265,23 @@ fn kubectl() -> Check {
 }
 
 fn confinement() -> Check {
-    use crate::node::embedded::inside::Way;
-    match Way::find() {
-        Way::Namespace => Check::pass("node shell", "private namespaces work"),
-        Way::Mapped { reason } => Check::warn(
+    match confined() {
+        Ok(()) => Check::pass("node shell", "private namespaces work"),
+        Err(reason) => Check::warn(
             "node shell",
             format!("no private namespace: {reason}"),
             "allow user namespaces for a shell that looks like the node; everything else works without",
         ),
     }
+}
+
+fn engine() -> Check {
+    let seen = match (Engine::choose(Choice::Auto), Engine::choose(Choice::Kind)) {
+        (Ok(engine), Ok(_)) => engine.name().to_owned(),
+        (Ok(engine), Err(_)) => {
+            format!("{} (the kind engine is not in this version)", engine.name())
+        }
+        (Err(error), _) => return Check::fail("engine", error.to_string(), "ckslab start --help"),
+    };
+    Check::pass("engine", seen)
 }

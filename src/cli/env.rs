@@ -37,13 +37,12 @@ pub enum Syntax {
 pub fn run(args: &EnvArgs) -> anyhow::Result<Exit> {
     let lab = args.target.find()?;
     let node = lab.node()?;
-    let variables = [
-        ("KUBECONFIG", node.kubeconfig().display().to_string()),
-        ("CKSLAB_NODE_ROOT", node.node_root().display().to_string()),
-    ];
+    let access = node.access();
+    let mut variables = vec![("KUBECONFIG", access.kubeconfig)];
+    variables.extend(access.node_root.map(|root| ("CKSLAB_NODE_ROOT", root)));
     let mut out = String::new();
     for (name, value) in &variables {
-        out.push_str(&line(args.shell, name, value));
+        out.push_str(&line(args.shell, name, &value.display().to_string()));
     }
     output::print(&out)?;
     Ok(Exit::Ok)

@@ -3,7 +3,7 @@
 use super::output;
 use super::target;
 use crate::exit::Exit;
-use crate::node::embedded::inside;
+use crate::node::engine::{Entrance, Errand};
 
 /// Arguments of `ckslab exec`.
 #[derive(Debug, clap::Args)]
@@ -39,14 +39,14 @@ pub fn run(args: &ExecArgs) -> anyhow::Result<Exit> {
         [first, rest @ ..] if first == "--" => rest,
         all => all,
     };
-    let way = inside::Way::find();
-    if let inside::Way::Mapped { reason } = &way
-        && !inside::was_told(node.config())
+    if let Entrance::Mapped {
+        reason,
+        told: false,
+    } = node.entrance()
     {
         output::note(&format!(
             "this machine does not let ckslab confine a shell ({reason}); exec runs the node's own tools and simple file commands only"
         ));
-        inside::remember_told(node.config());
     }
-    Ok(Exit::Passed(inside::run(node.config(), &way, argv)?))
+    Ok(Exit::Passed(node.enter(Errand::Command(argv))?))
 }

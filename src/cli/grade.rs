@@ -62,7 +62,7 @@ pub fn run(args: &GradeArgs) -> anyhow::Result<Exit> {
         settle: std::time::Duration::from_secs(args.wait),
         ..Options::default()
     };
-    let report = grade(&node, &resolved, &baseline, options, &|line| {
+    let report = grade(&*node, &resolved, &baseline, options, &|line| {
         output::note(line);
     })
     .map_err(explained)?;

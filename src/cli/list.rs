@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use crate::exit::Exit;
 use crate::lab::{Error, Home, Record};
-use crate::node::embedded::daemon::{self, Liveness};
 use crate::scenario::Scenario;
 use crate::style::Style;
 
@@ -81,7 +80,7 @@ fn row(home: &Home, active: Option<&str>, scenario: Scenario) -> Row {
     let dir = home.lab(&definition.id);
     let loaded = Record::load(&dir);
     let lab = match &loaded {
-        Ok(_) if daemon::liveness(&dir.join("state")) != Liveness::Down => Some("running"),
+        Ok(record) if record.engine.is_running(&dir) => Some("running"),
         Ok(record) if record.stopped => Some("stopped"),
         Ok(_) => Some("crashed"),
         Err(Error::Unknown(_)) => None,

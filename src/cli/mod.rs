@@ -102,7 +102,7 @@ pub enum Command {
     /// Print the version
     Version(version::VersionArgs),
     /// The node process of a lab.
-    #[command(hide = true, name = crate::lab::process::SUBCOMMAND)]
+    #[command(hide = true, name = crate::node::embedded::background::SUBCOMMAND)]
     NodeProcess(node_process::NodeProcessArgs),
     /// A process that becomes a command of the node.
     #[command(hide = true, name = crate::node::embedded::inside::SUBCOMMAND)]

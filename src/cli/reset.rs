@@ -7,7 +7,7 @@ use super::start::Report;
 use super::target::TargetArgs;
 use crate::exit::Exit;
 use crate::lab::{Error, Home, Lab, Plan, Record};
-use crate::node::embedded::pace::Pace;
+use crate::node::engine::{Engine, Pace};
 use crate::scenario::Scenario;
 use crate::style::Style;
 
@@ -59,6 +59,8 @@ pub fn run(args: &ResetArgs, began: Instant) -> anyhow::Result<Exit> {
             scenarios: directory.as_deref(),
             seed: args.seed,
             pace: None,
+            engine: None,
+            default_engine: Engine::Embedded,
             default_pace: Pace::default(),
         },
     )?;

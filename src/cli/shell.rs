@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::output;
 use super::target::{self, TargetArgs};
 use crate::exit::Exit;
-use crate::node::embedded::inside;
+use crate::node::engine::{Entrance, Errand};
 
 /// Arguments of `ckslab shell`.
 #[derive(Debug, clap::Args)]
@@ -30,20 +30,18 @@ pub fn run(args: &ShellArgs) -> anyhow::Result<Exit> {
     }
     let lab = target::running(args.target.id.as_deref())?;
     let node = lab.node()?;
-    let config = node.config();
-    let way = inside::Way::find();
-    match &way {
-        inside::Way::Namespace => output::note(&format!(
+    match node.entrance() {
+        Entrance::Whole => output::note(&format!(
             "lab {}: you are root on {}; `exit` leaves the node",
             lab.id(),
-            config.spec.node_name
+            node.access().name
         )),
-        inside::Way::Mapped { reason } => output::note(&format!(
+        Entrance::Mapped { reason, .. } => output::note(&format!(
             "lab {}: this machine does not let ckslab confine a shell ({reason}).\n\
              This is a shell of your own machine: the node's files are below $CKSLAB_NODE_ROOT, kubectl and\n\
              the node's tools (crictl, journalctl, systemctl...) work; `exit` leaves it",
             lab.id()
         )),
     }
-    Ok(Exit::Passed(inside::shell(config, &way)?))
+    Ok(Exit::Passed(node.enter(Errand::Shell)?))
 }

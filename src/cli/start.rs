@@ -12,8 +12,7 @@ use super::status;
 use crate::exit::Exit;
 use crate::lab::config::Settings;
 use crate::lab::{Error, Home, Lab, Plan, Started};
-use crate::node::Node;
-use crate::node::embedded::pace::Pace;
+use crate::node::engine::{Choice, Engine, EngineError, Pace};
 use crate::scenario::Scenario;
 use crate::style::Style;
 
@@ -29,7 +28,7 @@ pub struct StartArgs {
     id: String,
     /// What provides the node [default: auto]
     #[arg(long, value_enum, env = "CKSLAB_ENGINE", value_name = "ENGINE")]
-    engine: Option<Engine>,
+    engine: Option<Choice>,
     /// Seed of the scenario's variables: the same seed gives the same exercise
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -41,17 +40,6 @@ pub struct StartArgs {
     scenarios: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
-}
-
-/// What provides the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Engine {
-    /// kind where it can be used, else embedded
-    Auto,
-    /// A real cluster in Docker
-    Kind,
-    /// A node simulated by ckslab itself
-    Embedded,
 }
 
 /// `--pace`.
@@ -92,17 +80,17 @@ impl Report {
     /// # Errors
     /// When the lab's configuration cannot be read.
     pub fn of(lab: &Lab, began: Instant) -> Result<Self, Error> {
-        let node = lab.node()?;
+        let access = lab.node()?.access();
         let record = lab.record();
         Ok(Self {
             schema_version: SCHEMA_VERSION,
             lab: record.lab.clone(),
             scenario: record.scenario.clone(),
-            engine: record.engine.clone(),
+            engine: record.engine.name().to_owned(),
             seed: record.seed,
-            node_root: Some(node.node_root().display().to_string()),
-            kubeconfig: node.kubeconfig().display().to_string(),
-            server: node.config().spec.server(),
+            node_root: access.node_root.map(|root| root.display().to_string()),
+            kubeconfig: access.kubeconfig.display().to_string(),
+            server: access.server,
             ready_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -116,11 +104,16 @@ pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
     let home = Home::find()?;
     let settings = Settings::load(&home).map_err(Failure::usage)?;
     let scenario = Scenario::find(&args.id, args.scenarios.as_deref()).map_err(Error::from)?;
-    choose_engine(args, &settings, &home)?;
+    let engine = choose_engine(args, &settings, &home)?;
     let plan = Plan {
         scenario: &scenario,
         scenarios: args.scenarios.as_deref(),
         seed: args.seed,
+        engine: args
+            .engine
+            .filter(|choice| *choice != Choice::Auto)
+            .map(|_| engine),
+        default_engine: engine,
         pace: args.pace.map(Pace::from),
         default_pace: settings.pace.unwrap_or_default(),
     };
@@ -134,9 +127,9 @@ pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
 }
 
 /// Decides the engine: flag and environment first, then the configuration file, then `auto`.
-fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::Result<()> {
-    let engine = match (args.engine, settings.engine.as_deref()) {
-        (Some(engine), _) => engine,
+fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::Result<Engine> {
+    let choice = match (args.engine, settings.engine.as_deref()) {
+        (Some(choice), _) => choice,
         (None, Some(name)) => clap::ValueEnum::from_str(name, false).map_err(|_| {
             Failure::usage(format!(
                 "`{name}` in `{}` is no engine",
@@ -144,23 +137,25 @@ fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::
             ))
             .hint("write engine = \"embedded\" or \"auto\"")
         })?,
-        (None, None) => Engine::Auto,
+        (None, None) => Choice::Auto,
     };
-    match engine {
-        Engine::Embedded => Ok(()),
-        Engine::Kind => Err(Failure::environment(
-            "the kind engine is not in this version of ckslab",
-        )
-        .hint(format!("ckslab start {} --engine embedded", args.id))
-        .into()),
-        Engine::Auto => {
-            output::note(&format!(
-                "engine: embedded, chosen by auto (to change it: --engine, CKSLAB_ENGINE, or engine = ... in {})",
-                home.config_file().display()
-            ));
-            Ok(())
-        }
+    let engine = Engine::choose(choice).map_err(|error| {
+        let hint = match &error {
+            EngineError::Unavailable { instead, .. } => {
+                format!("ckslab start {} --engine {}", args.id, instead.name())
+            }
+            _ => "ckslab doctor".to_owned(),
+        };
+        Failure::environment(error.to_string()).hint(hint)
+    })?;
+    if choice == Choice::Auto {
+        output::note(&format!(
+            "engine: {}, chosen by auto (to change it: --engine, CKSLAB_ENGINE, or engine = ... in {})",
+            engine.name(),
+            home.config_file().display()
+        ));
     }
+    Ok(engine)
 }
 
 fn text(lab: &Lab, report: &Report, started: Started) -> anyhow::Result<String> {

@@ -6,7 +6,7 @@ use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use super::target::TargetArgs;
 use crate::exit::Exit;
 use crate::lab::Lab;
-use crate::node::{ApiServerState, ContainerPhase, Node};
+use crate::node::{ApiServerState, ContainerPhase};
 use crate::style::{Style, printable};
 
 /// Arguments of `ckslab status`.
@@ -64,7 +64,7 @@ fn report(lab: &Lab) -> anyhow::Result<Report> {
         schema_version: SCHEMA_VERSION,
         lab: record.lab.clone(),
         scenario: record.scenario.clone(),
-        engine: record.engine.clone(),
+        engine: record.engine.name().to_owned(),
         apiserver: node.api_server()?,
         kubelet: Kubelet {
             journal_tail: node.kubelet_journal(JOURNAL_LINES)?,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use crate::exit::Exit;
-use crate::node::embedded::version::KUBERNETES;
+use crate::node::engine::EMBEDDED_KUBERNETES;
 
 /// Arguments of `ckslab version`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub fn run(args: &VersionArgs) -> anyhow::Result<Exit> {
     let report = Report {
         schema_version: SCHEMA_VERSION,
         version: env!("CARGO_PKG_VERSION"),
-        kubernetes: KUBERNETES,
+        kubernetes: EMBEDDED_KUBERNETES,
     };
     match args.output.output {
         Format::Json => output::print_json(&report)?,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Home;
-use crate::node::embedded::pace::Pace;
+use crate::node::engine::Pace;
 
 /// What a user may set once and for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -13,11 +13,8 @@ use jiff::Timestamp;
 use super::home::{is_id, private_dir, write_private};
 use super::lock::LabLock;
 use super::record::{FORMAT, Grade};
-use super::{Error, Home, Record, at, port, process};
-use crate::node::embedded::daemon::{Config, Liveness};
-use crate::node::embedded::engine::EmbeddedNode;
-use crate::node::embedded::pace::Pace;
-use crate::node::embedded::root::Spec;
+use super::{Error, Home, Record, at};
+use crate::node::engine::{Engine, LabNode, Order, Pace};
 use crate::scenario::{Baseline, Resolved, Scenario};
 
 /// What grading must know of the start, within `records`.
@@ -31,6 +28,10 @@ pub struct Plan<'a> {
     pub scenarios: Option<&'a Path>,
     /// Seed, where the user asked for one.
     pub seed: Option<u64>,
+    /// Engine, where the user asked for one.
+    pub engine: Option<Engine>,
+    /// Engine of a new lab otherwise.
+    pub default_engine: Engine,
     /// Pace, where the user asked for one.
     pub pace: Option<Pace>,
     /// Pace of a new lab otherwise.
@@ -108,8 +109,7 @@ impl Lab {
         let record = match Record::load(&dir) {
             Ok(record) => {
                 let differs = differs(&record, plan);
-                let runs =
-                    EmbeddedNode::open(&dir).is_ok_and(|node| node.liveness() != Liveness::Down);
+                let runs = record.engine.is_running(&dir);
                 match differs {
                     // Its setup was interrupted, or did not work.
                     _ if record.unfinished => {
@@ -135,10 +135,11 @@ impl Lab {
             dir,
             record,
         };
-        if started != Started::New && lab.node()?.liveness() != Liveness::Down {
+        if started != Started::New && lab.is_running() {
             started = Started::Running;
             // The command that started it may have been killed while it came up.
-            process::wait_settled(id, &lab.dir, None)?;
+            let engine = lab.record.engine;
+            engine.settle(id, &lab.dir).map_err(Error::engine(id))?;
         } else {
             lab.boot()?;
             lab.finish()?;
@@ -186,7 +187,7 @@ impl Lab {
         let _lock = LabLock::take(&self.home, &self.record.lab)?;
         recover(&self.home, &self.record.lab)?;
         self.reload()?;
-        let ran = process::stop(&self.record.lab, &self.dir)?;
+        let ran = stop(&self.record.lab, &self.dir)?;
         self.record.stopped = true;
         self.record.save(&self.dir)?;
         Ok(ran)
@@ -200,7 +201,7 @@ impl Lab {
         let id = self.record.lab.clone();
         let _lock = LabLock::take(&self.home, &id)?;
         recover(&self.home, &id)?;
-        process::stop(&id, &self.dir)?;
+        stop(&id, &self.dir)?;
         let old = old_dir(&self.home, &id);
         remove_dir(&old)?;
         fs::rename(&self.dir, &old).map_err(Error::io(at("move", &self.dir)))?;
@@ -219,8 +220,12 @@ impl Lab {
         if self.record.unfinished {
             return Err(Error::Unfinished(self.record.lab.clone()));
         }
-        if self.node()?.liveness() != Liveness::Down {
-            process::wait_booted(&self.record.lab, &self.dir)?;
+        if self.is_running() {
+            let id = &self.record.lab;
+            let engine = self.record.engine;
+            engine
+                .settle_fresh(id, &self.dir)
+                .map_err(Error::engine(id))?;
             return Ok(false);
         }
         let _lock = LabLock::take(&self.home, &self.record.lab)?;
@@ -229,22 +234,24 @@ impl Lab {
             return Err(Error::Stopped(self.record.lab.clone()));
         }
         // Another command may have been faster.
-        if self.node()?.liveness() != Liveness::Down {
+        if self.is_running() {
             return Ok(false);
         }
         self.boot()?;
         Ok(true)
     }
 
-    /// Starts the node process and waits for the first settled truth.
+    /// Starts the node and waits for the first settled truth.
     fn boot(&self) -> Result<(), Error> {
-        let id = &self.record.lab;
-        process::settle_port(&self.home, id, &self.dir)?;
-        // What the last process knew is not true any more.
-        let _ = fs::remove_file(self.dir.join("state/snapshot.json"));
-        let mut child = process::spawn(id, &self.dir)?;
-        process::wait_settled(id, &self.dir, Some(&mut child))?;
-        Ok(())
+        let (id, engine) = (self.id(), self.record.engine);
+        {
+            // A lab that is being made must not choose the same port.
+            let _ports = LabLock::take(&self.home, PORTS)?;
+            engine
+                .claim(&self.dir, &dirs(&self.home))
+                .map_err(Error::engine(id))?;
+        }
+        engine.start(id, &self.dir).map_err(Error::engine(id))
     }
 
     /// Plays what is left of the setup on the running node.
@@ -255,17 +262,18 @@ impl Lab {
         let id = &self.record.lab;
         let baseline = self
             .scenario()?
-            .finish_setup(&self.node()?, self.baseline()?)
+            .finish_setup(&*self.node()?, self.baseline()?)
             .map_err(|error| {
                 // Half a lab must not look like one.
-                let _ = process::stop(id, &self.dir);
+                let _ = stop(id, &self.dir);
                 Error::Setup {
                     scenario: id.clone(),
                     reason: error.to_string(),
                 }
             })?;
         save_baseline(&self.dir, &baseline)?;
-        process::wait_settled(id, &self.dir, None)?;
+        let engine = self.record.engine;
+        engine.settle(id, &self.dir).map_err(Error::engine(id))?;
         self.record.unfinished = false;
         self.record.save(&self.dir)
     }
@@ -304,12 +312,16 @@ impl Lab {
     /// The lab's node.
     ///
     /// # Errors
-    /// When its configuration cannot be read.
-    pub fn node(&self) -> Result<EmbeddedNode, Error> {
-        EmbeddedNode::open(&self.dir).map_err(|error| Error::Damaged {
-            lab: self.record.lab.clone(),
-            reason: format!("state/node.json: {error}"),
-        })
+    /// When what is kept of it cannot be read.
+    pub fn node(&self) -> Result<Box<dyn LabNode>, Error> {
+        let engine = self.record.engine;
+        engine.open(&self.dir).map_err(Error::engine(self.id()))
+    }
+
+    /// Whether its node runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.record.engine.is_running(&self.dir)
     }
 
     /// The lab's scenario, for its seed.
@@ -371,6 +383,9 @@ fn differs(record: &Record, plan: &Plan<'_>) -> Option<Error> {
     if plan.seed.is_some_and(|seed| seed != record.seed) {
         return differs("seed", record.seed.to_string());
     }
+    if plan.engine.is_some_and(|engine| engine != record.engine) {
+        return differs("engine", record.engine.name().to_owned());
+    }
     if plan.pace.is_some_and(|pace| pace != record.pace) {
         let value = match record.pace {
             Pace::Real => "real",
@@ -379,6 +394,23 @@ fn differs(record: &Record, plan: &Plan<'_>) -> Option<Error> {
         return differs("pace", value.to_owned());
     }
     None
+}
+
+/// The lock under which what nodes need of this machine is chosen; no lab can have this name.
+const PORTS: &str = ".ports";
+
+/// The directories of all labs.
+fn dirs(home: &Home) -> Vec<PathBuf> {
+    home.ids().iter().map(|id| home.lab(id)).collect()
+}
+
+/// The engine of the lab in a directory, also where its record is damaged.
+fn engine_of(dir: &Path) -> Engine {
+    Record::load(dir).map_or(Engine::Embedded, |record| record.engine)
+}
+
+fn stop(lab: &str, dir: &Path) -> Result<bool, Error> {
+    engine_of(dir).stop(dir).map_err(Error::engine(lab))
 }
 
 fn new_dir(home: &Home, id: &str) -> PathBuf {
@@ -406,7 +438,7 @@ fn recover(home: &Home, id: &str) -> Result<(), Error> {
     remove_dir(&new)?;
     if old.exists() {
         // Files are not taken from under a process that runs.
-        process::stop(id, &old)?;
+        stop(id, &old)?;
         remove_dir(&old)?;
     }
     Ok(())
@@ -426,7 +458,7 @@ fn build(home: &Home, plan: &Plan<'_>, before: Option<Record>) -> Result<Record,
         }
     };
     if dir.exists() {
-        process::stop(id, &dir)?;
+        stop(id, &dir)?;
     }
     replace(&new, &dir, &old_dir(home, id))?;
     Ok(record)
@@ -437,6 +469,10 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
     private_dir(new).map_err(Error::io(at("make directory", new)))?;
     let records = new.join("records");
     private_dir(&records).map_err(Error::io(at("make directory", &records)))?;
+    let engine = plan
+        .engine
+        .or(before.as_ref().map(|record| record.engine))
+        .unwrap_or(plan.default_engine);
     let pace = plan
         .pace
         .or(before.as_ref().map(|record| record.pace))
@@ -445,28 +481,19 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         .seed
         .or(before.as_ref().map(|record| record.seed))
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    // The old lab's kubeconfig may be in use elsewhere: its port stays.
-    let config = {
-        let _ports = LabLock::take(home, port::LOCK)?;
-        let kept = before
-            .as_ref()
-            .and_then(|_| Config::load(&home.lab(id)).ok())
-            .map(|config| config.spec.api_port);
-        let Some(port) = kept.or_else(|| port::choose(home)) else {
-            return Err(Error::NotStarted {
-                lab: id.to_owned(),
-                reason: "no loopback port is free".to_owned(),
-            });
+    let node = {
+        let _ports = LabLock::take(home, PORTS)?;
+        let old = home.lab(id);
+        let order = Order {
+            lab: id,
+            pace,
+            replaces: before.is_some().then_some(old.as_path()),
+            others: &dirs(home),
         };
-        let config = Config::new(new, pace, Spec::new(port));
-        config
-            .create()
-            .map_err(Error::io(format!("make the node of lab `{id}`")))?;
-        config
+        engine.create(new, &order).map_err(Error::engine(id))?
     };
-    let node = EmbeddedNode::of(config);
     let resolved = plan.scenario.resolve(seed)?;
-    let baseline = resolved.apply_setup(&node).map_err(|error| Error::Setup {
+    let baseline = resolved.apply_setup(&*node).map_err(|error| Error::Setup {
         scenario: id.to_owned(),
         reason: error.to_string(),
     })?;
@@ -475,7 +502,7 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         format: FORMAT,
         lab: id.to_owned(),
         scenario: id.to_owned(),
-        engine: "embedded".to_owned(),
+        engine,
         scenarios: plan.scenarios.map(Path::to_path_buf),
         seed,
         pace,
@@ -528,11 +555,7 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => {}
     }
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|n| n.to_str()))
-    else {
-        return Ok(());
-    };
-    crate::node::embedded::confine::Confined::new(parent)
-        .remove_all(name)
+    engine_of(dir)
+        .remove(dir)
         .map_err(Error::io(at("remove", dir)))
 }

@@ -6,15 +6,14 @@
 use std::io;
 use std::path::Path;
 
-use crate::node::embedded::process::go_error_text;
+use crate::node::engine::EngineError;
+use crate::node::go_error_text;
 use crate::scenario::ScenarioError;
 
 pub mod config;
 pub mod home;
 pub mod life;
 pub mod lock;
-pub mod port;
-pub mod process;
 pub mod record;
 pub mod rehearsal;
 
@@ -103,6 +102,18 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Error::Io { what, source }
+    }
+
+    /// An error of the engine, with the lab it is about.
+    pub(crate) fn engine(lab: &str) -> impl FnOnce(EngineError) -> Self {
+        let lab = lab.to_owned();
+        move |error| match error {
+            EngineError::NotStarted(reason) => Error::NotStarted { lab, reason },
+            EngineError::Busy => Error::Busy(lab),
+            EngineError::Damaged(reason) => Error::Damaged { lab, reason },
+            EngineError::Io { what, source } => Error::Io { what, source },
+            EngineError::Unavailable { reason, .. } => Error::NotStarted { lab, reason },
+        }
     }
 
     /// The next command worth typing.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::home::write_private;
 use super::{Error, at};
-use crate::node::embedded::pace::Pace;
+use crate::node::engine::{Engine, Pace};
 
 /// Format of `lab.json` that this ckslab writes.
 pub const FORMAT: u32 = 1;
@@ -24,8 +24,8 @@ pub struct Record {
     pub lab: String,
     /// Id of the scenario.
     pub scenario: String,
-    /// Engine: `embedded`.
-    pub engine: String,
+    /// What provides its node.
+    pub engine: Engine,
     /// Directory the scenario came from; none for an embedded one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenarios: Option<PathBuf>,
@@ -152,7 +152,7 @@ mod tests {
             format: FORMAT,
             lab: "sandbox".to_owned(),
             scenario: "sandbox".to_owned(),
-            engine: "embedded".to_owned(),
+            engine: Engine::Embedded,
             scenarios: None,
             seed: 1,
             pace: Pace::Fast,

@@ -10,14 +10,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Home;
-use super::port;
 use crate::grade::{CheckStatus, GradeError, Options, Report, grade};
 use crate::node::Node;
-use crate::node::embedded::daemon::{self, Config, Running};
+use crate::node::embedded::daemon::{self, Running};
 use crate::node::embedded::engine::EmbeddedNode;
-use crate::node::embedded::pace::Pace;
-use crate::node::embedded::root::Spec;
+use crate::node::engine::{EngineError, Order, Pace};
 use crate::scenario::setup::SetupError;
 use crate::scenario::{Attempt, AttemptKind, Baseline, Resolved};
 
@@ -27,6 +24,9 @@ pub enum RehearsalError {
     /// The system said no.
     #[error("cannot make a node to rehearse on: {0}")]
     Io(#[from] io::Error),
+    /// The node could not be made.
+    #[error("cannot make a node to rehearse on: {0}")]
+    Make(#[from] EngineError),
     /// The node did not come up.
     #[error("the node to rehearse on did not start: {0}")]
     Boot(#[from] daemon::BootError),
@@ -83,11 +83,14 @@ impl Rehearsal {
         let directory = tempfile::Builder::new()
             .prefix("ckslab-rehearsal-")
             .tempdir()?;
-        let port = port::choose(&Home::at(directory.path()))
-            .ok_or_else(|| io::Error::other("no loopback port is free"))?;
-        let config = Config::new(directory.path(), Pace::Fast, Spec::new(port));
-        config.create()?;
-        let node = EmbeddedNode::of(config.clone());
+        let order = Order {
+            lab: &resolved.definition.id,
+            pace: Pace::Fast,
+            replaces: None,
+            others: &[],
+        };
+        let node = EmbeddedNode::create(directory.path(), &order)?;
+        let config = node.config().clone();
         let baseline = resolved.apply_setup(&node)?;
         let start = tree(&config.node_root)?;
         let running = {

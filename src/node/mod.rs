@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 pub mod courier;
 pub mod embedded;
+pub mod engine;
+
+pub use embedded::process::go_error_text;
 
 /// A node as setup and grading see it. Every path is a path on the node (`/etc/kubernetes/...`).
 pub trait Node: Send + Sync {

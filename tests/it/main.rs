@@ -18,6 +18,7 @@ mod gate;
 mod grade;
 mod health;
 mod kinds;
+mod layers;
 mod legacy;
 mod pipeline;
 mod policy_properties;

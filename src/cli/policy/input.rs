@@ -7,6 +7,7 @@ use super::super::failure::Failure;
 use crate::audit::catalog;
 use crate::audit::evaluate::Attributes;
 use crate::lab::{Home, Lab};
+use crate::node::engine::Stat;
 
 /// No policy is larger.
 const MAX_POLICY: u64 = 16 << 20;
@@ -52,34 +53,38 @@ fn unreadable(file: &str, error: &io::Error) -> anyhow::Error {
 }
 
 /// Opens a regular file. Others are refused before they are opened: a named pipe would block.
-fn open(file: &str) -> anyhow::Result<File> {
+fn open(file: &str) -> anyhow::Result<Box<dyn Read>> {
     if let Some(path) = file.strip_prefix("node:") {
         let lab = Lab::find(&Home::find()?, None)?;
         super::super::target::tell(&lab);
         let node = lab.node()?;
-        let files = node.files();
-        let metadata = files
-            .metadata(path)
+        let stat = node
+            .stat(path, true)
             .map_err(|error| unreadable(file, &error))?;
-        regular(file, &metadata)?;
-        return files.open(path).map_err(|error| unreadable(file, &error));
+        regular(
+            file,
+            matches!(stat, Stat::File(_)),
+            matches!(stat, Stat::Directory(_)),
+        )?;
+        return node.open(path).map_err(|error| unreadable(file, &error));
     }
     let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
-    regular(file, &metadata)?;
-    File::open(file).map_err(|error| unreadable(file, &error))
+    regular(file, metadata.is_file(), metadata.is_dir())?;
+    let opened = File::open(file).map_err(|error| unreadable(file, &error))?;
+    Ok(Box::new(opened))
 }
 
 /// Refuses what is no regular file.
-fn regular(file: &str, metadata: &std::fs::Metadata) -> anyhow::Result<()> {
-    if !metadata.is_file() {
-        let kind = if metadata.is_dir() {
+fn regular(file: &str, is_file: bool, is_directory: bool) -> anyhow::Result<()> {
+    if !is_file {
+        let kind = if is_directory {
             "a directory"
         } else {
             "not a regular file"
         };
         let name = super::render::plain(file);
         let failure = Failure::input(format!("cannot read `{name}`: it is {kind}"));
-        return Err(if metadata.is_dir() {
+        return Err(if is_directory {
             failure.into()
         } else {
             failure

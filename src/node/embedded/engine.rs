@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::fs::OFlags;
 use serde_json::Value;
 
+use super::background;
 use super::confine::Confined;
 use super::daemon::{self, Config, Liveness};
 use super::inside;
@@ -19,6 +22,7 @@ use super::root::{self, kubeconfig::ClientIdentity};
 use super::runtime::rootfs::Rootfs;
 use super::snapshot::NodeSnapshot;
 use super::witness;
+use crate::node::engine::{Access, EngineError, Entrance, Errand, LabNode, Order, Stat};
 use crate::node::{
     ApiServerState, ContainerPhase, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile,
     ObjectChange,
@@ -46,6 +50,8 @@ impl Told {
 pub struct EmbeddedNode {
     config: Config,
     files: Confined,
+    /// How commands get inside; finding out takes a process.
+    way: OnceLock<inside::Way>,
 }
 
 impl EmbeddedNode {
@@ -57,12 +63,31 @@ impl EmbeddedNode {
         Ok(Self::of(Config::load(lab_dir)?))
     }
 
+    /// Makes the files of a new node in this lab directory.
+    ///
+    /// # Errors
+    /// When no port is free or a file cannot be written.
+    pub fn create(lab_dir: &Path, order: &Order<'_>) -> Result<Self, EngineError> {
+        let kept = order.replaces.and_then(|old| Config::load(old).ok());
+        let port = match kept {
+            Some(config) => config.spec.api_port,
+            None => background::free_port(order.others)?,
+        };
+        let config = Config::new(lab_dir, order.pace, root::Spec::new(port));
+        config.create().map_err(EngineError::io(format!(
+            "make the node of lab `{}`",
+            order.lab
+        )))?;
+        Ok(Self::of(config))
+    }
+
     /// The node of this configuration.
     #[must_use]
     pub fn of(config: Config) -> Self {
         Self {
             files: Confined::new(&config.node_root),
             config,
+            way: OnceLock::new(),
         }
     }
 
@@ -94,6 +119,10 @@ impl EmbeddedNode {
     #[must_use]
     pub fn liveness(&self) -> Liveness {
         daemon::liveness(&self.config.state_dir)
+    }
+
+    fn way(&self) -> &inside::Way {
+        self.way.get_or_init(inside::Way::find)
     }
 
     /// What the node process last said; nothing where it has not come so far.
@@ -305,6 +334,88 @@ impl Node for EmbeddedNode {
             config.auth_info.client_key_data = Some(STANDARD.encode(identity.key).into());
         }
         Ok(config)
+    }
+}
+
+impl LabNode for EmbeddedNode {
+    fn access(&self) -> Access {
+        Access {
+            node_root: Some(self.node_root().to_path_buf()),
+            kubeconfig: self.kubeconfig(),
+            server: self.config.spec.server(),
+            name: self.config.spec.node_name.clone(),
+        }
+    }
+
+    fn entrance(&self) -> Entrance {
+        match self.way() {
+            inside::Way::Namespace => Entrance::Whole,
+            inside::Way::Mapped { reason } => Entrance::Mapped {
+                reason: reason.clone(),
+                told: inside::was_told(&self.config),
+            },
+        }
+    }
+
+    fn enter(&self, errand: Errand<'_>) -> Result<u8, NodeError> {
+        let way = self.way();
+        match errand {
+            Errand::Shell => inside::shell(&self.config, way),
+            Errand::Command(argv) => {
+                if matches!(way, inside::Way::Mapped { .. }) && !inside::was_told(&self.config) {
+                    inside::remember_told(&self.config);
+                }
+                inside::run(&self.config, way, argv)
+            }
+        }
+    }
+
+    fn stat(&self, path: &str, follow: bool) -> io::Result<Stat> {
+        let metadata = if follow {
+            self.files.metadata(path)?
+        } else {
+            self.files.symlink_metadata(path)?
+        };
+        let kind = metadata.file_type();
+        let mode = metadata.permissions().mode() & 0o7777;
+        Ok(if kind.is_symlink() {
+            Stat::Link(self.files.read_link(path)?)
+        } else if kind.is_dir() {
+            Stat::Directory(mode)
+        } else if kind.is_file() {
+            Stat::File(mode)
+        } else {
+            Stat::Other
+        })
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn io::Read>> {
+        Ok(Box::new(self.files.open(path)?))
+    }
+
+    fn put(&self, path: &str, content: &mut dyn io::Read, mode: u32) -> io::Result<()> {
+        let files = &self.files;
+        // A link at the destination is followed, as cp does.
+        let path = files.canonical(path).unwrap_or_else(|_| path.to_owned());
+        let (parent, name) = path
+            .trim_end_matches('/')
+            .rsplit_once('/')
+            .unwrap_or(("", &path));
+        let mut short: String = name.chars().take(100).collect();
+        short.insert(0, '.');
+        let temporary = format!("{parent}/{short}.{}.tmp", std::process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let copied = files
+            .open_with(&temporary, flags, 0o600)
+            .and_then(|mut file| {
+                io::copy(content, &mut file)?;
+                file.set_permissions(std::fs::Permissions::from_mode(mode & 0o7777))?;
+                files.rename(&temporary, &path)
+            });
+        if copied.is_err() {
+            let _ = files.remove_file(&temporary);
+        }
+        copied
     }
 }
 

@@ -4,6 +4,7 @@
 //! the rest of the cluster (store, controllers, agents), node tools.
 
 pub mod apiserver;
+pub mod background;
 pub mod cluster;
 pub mod confine;
 pub mod daemon;
@@ -14,6 +15,7 @@ pub mod machine;
 pub mod objects;
 pub mod pace;
 pub mod port;
+pub mod ports;
 pub mod process;
 pub mod root;
 pub mod runtime;

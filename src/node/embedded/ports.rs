@@ -4,16 +4,13 @@
 //! kernel gives to outgoing connections, and a running node holds its port while its API server is down.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 
-use super::Home;
-use crate::node::embedded::daemon::Config;
-use crate::node::embedded::port::is_unclaimed;
+use super::daemon::Config;
+use super::port::is_unclaimed;
 
 const FIRST: u16 = 20000;
 const COUNT: u16 = 12000;
-
-/// The lock under which ports are chosen; no lab can have this name.
-pub(super) const LOCK: &str = ".ports";
 
 /// Whether nobody listens on a port now.
 #[must_use]
@@ -21,13 +18,12 @@ pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// A free port that no lab of this home has, and no running lab of another one.
+/// A free port that no lab of these directories has, and no running lab elsewhere.
 #[must_use]
-pub fn choose(home: &Home) -> Option<u16> {
-    let taken: Vec<u16> = home
-        .ids()
+pub fn choose(labs: &[PathBuf]) -> Option<u16> {
+    let taken: Vec<u16> = labs
         .iter()
-        .filter_map(|id| Config::load(&home.lab(id)).ok())
+        .filter_map(|dir| Config::load(dir).ok())
         .map(|config| config.spec.api_port)
         .collect();
     let start = rand::random::<u16>() % COUNT;
@@ -42,8 +38,7 @@ mod tests {
 
     #[test]
     fn a_chosen_port_can_be_bound_and_then_is_not_free() {
-        let dir = tempfile::tempdir().unwrap();
-        let port = choose(&Home::at(dir.path())).unwrap();
+        let port = choose(&[]).unwrap();
         let held = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         assert!(!is_free(port));
         drop(held);

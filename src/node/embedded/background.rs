@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::lock::LabLock;
-use super::{Error, at};
-use crate::node::embedded::daemon::{self, Config, Liveness};
-use crate::node::embedded::engine::EmbeddedNode;
-use crate::node::embedded::snapshot::NodeSnapshot;
+use super::confine::Confined;
+use super::daemon::{self, Config, Liveness};
+use super::engine::EmbeddedNode;
+use super::snapshot::NodeSnapshot;
+use super::{ports, root};
+use crate::node::engine::EngineError as Error;
 use crate::node::{ContainerPhase, Node};
 
 /// Name of the hidden subcommand that is the node process.
@@ -27,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(4);
 const STOP_PATIENCE: Duration = Duration::from_secs(7);
 
 /// This program, also when its file was replaced meanwhile.
-pub(super) fn program() -> PathBuf {
+fn program() -> PathBuf {
     match std::env::current_exe() {
         Ok(path) if path.is_file() => path,
         _ => PathBuf::from("/proc/self/exe"),
@@ -35,7 +36,7 @@ pub(super) fn program() -> PathBuf {
 }
 
 /// Starts the node process of a lab directory.
-pub(super) fn spawn(lab: &str, dir: &Path) -> Result<Child, Error> {
+fn spawn(dir: &Path) -> Result<Child, Error> {
     let path = dir.join("state/node.log");
     let open = || {
         OpenOptions::new()
@@ -43,12 +44,9 @@ pub(super) fn spawn(lab: &str, dir: &Path) -> Result<Child, Error> {
             .append(true)
             .mode(0o600)
             .open(&path)
-            .map_err(Error::io(at("open", &path)))
+            .map_err(Error::at("open", &path))
     };
-    let not_started = |error: std::io::Error| Error::NotStarted {
-        lab: lab.to_owned(),
-        reason: error.to_string(),
-    };
+    let not_started = |error: std::io::Error| Error::NotStarted(error.to_string());
     Command::new(program())
         .arg(SUBCOMMAND)
         .arg(dir)
@@ -64,15 +62,14 @@ pub(super) fn spawn(lab: &str, dir: &Path) -> Result<Child, Error> {
         .map_err(not_started)
 }
 
-/// Waits until the snapshot of a node that was just started says something settled.
+/// Waits until a node that was just started says something settled; says whether it is ready.
 ///
 /// The process is this child, or one that another command started.
-pub(super) fn wait_settled(
-    lab: &str,
-    dir: &Path,
-    mut child: Option<&mut Child>,
-) -> Result<bool, Error> {
-    let node = EmbeddedNode::open(dir).map_err(Error::io(at("open node of", dir)))?;
+///
+/// # Errors
+/// When the process ends.
+pub fn wait_settled(lab: &str, dir: &Path, mut child: Option<&mut Child>) -> Result<bool, Error> {
+    let node = EmbeddedNode::open(dir).map_err(Error::at("open node of", dir))?;
     let start = Instant::now();
     let mut settled_since: Option<Instant> = None;
     loop {
@@ -82,10 +79,8 @@ pub(super) fn wait_settled(
                 let full = std::io::Error::from(rustix::io::Errno::NOSPC);
                 return Err(Error::io(format!("start the node of lab `{lab}`"))(full));
             }
-            return Err(Error::NotStarted {
-                lab: lab.to_owned(),
-                reason: last_words(dir).unwrap_or_else(|| format!("it ended with {status}")),
-            });
+            let words = last_words(dir).unwrap_or_else(|| format!("it ended with {status}"));
+            return Err(Error::NotStarted(words));
         }
         if child.is_none() && node.liveness() == Liveness::Down {
             return Ok(false);
@@ -116,7 +111,10 @@ pub(super) fn wait_settled(
 }
 
 /// Waits for a node that is just coming up, started by a command that was killed meanwhile.
-pub(super) fn wait_booted(lab: &str, dir: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// As [`wait_settled`].
+pub fn wait_booted(lab: &str, dir: &Path) -> Result<(), Error> {
     const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
     let fresh = match NodeSnapshot::load(&dir.join("state")) {
         Ok(Some(snapshot)) => jiff::Timestamp::now().duration_since(snapshot.booted) < FRESH,
@@ -153,8 +151,42 @@ fn last_words(dir: &Path) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Starts the node process of a lab directory and waits for the first settled truth.
+///
+/// # Errors
+/// When it does not start.
+pub fn start(lab: &str, dir: &Path) -> Result<(), Error> {
+    // What the last process knew is not true any more.
+    let _ = fs::remove_file(NodeSnapshot::path(&dir.join("state")));
+    let mut child = spawn(dir)?;
+    wait_settled(lab, dir, Some(&mut child)).map(|_| ())
+}
+
+/// Whether the node process of a lab directory runs.
+#[must_use]
+pub fn is_running(dir: &Path) -> bool {
+    daemon::liveness(&dir.join("state")) != Liveness::Down
+}
+
+/// Removes a directory of a lab, whatever modes a learner gave to things in it.
+///
+/// # Errors
+/// As `unlink(2)` and `rmdir(2)`.
+pub fn remove(dir: &Path) -> std::io::Result<()> {
+    match dir
+        .parent()
+        .zip(dir.file_name().and_then(|name| name.to_str()))
+    {
+        Some((parent, name)) => Confined::new(parent).remove_all(name),
+        None => Ok(()),
+    }
+}
+
 /// Stops the node process of a lab directory, if one runs. It is asked first, then killed.
-pub(super) fn stop(lab: &str, dir: &Path) -> Result<bool, Error> {
+///
+/// # Errors
+/// When it does not end.
+pub fn stop(dir: &Path) -> Result<bool, Error> {
     let state_dir = dir.join("state");
     let start = Instant::now();
     let mut asked = None;
@@ -173,7 +205,7 @@ pub(super) fn stop(lab: &str, dir: &Path) -> Result<bool, Error> {
             Liveness::Up(_) => {}
         }
         if start.elapsed() > STOP_PATIENCE + Duration::from_secs(3) {
-            return Err(Error::Busy(lab.to_owned()));
+            return Err(Error::Busy);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -239,28 +271,28 @@ fn holds_lock(pid: u32, state_dir: &Path) -> bool {
 }
 
 /// Makes sure nobody else has the lab's port: it is changed, with the kubeconfigs, where somebody has.
-pub(super) fn settle_port(home: &super::Home, lab: &str, dir: &Path) -> Result<Option<u16>, Error> {
-    // A lab that is being made must not choose the same one.
-    let _ports = LabLock::take(home, super::port::LOCK)?;
-    let mut config = Config::load(dir).map_err(|error| Error::Damaged {
-        lab: lab.to_owned(),
-        reason: error.to_string(),
-    })?;
-    if super::port::is_free(config.spec.api_port) {
-        return Ok(None);
+///
+/// # Errors
+/// When no port is free, or a file cannot be written.
+pub fn settle_port(dir: &Path, others: &[PathBuf]) -> Result<(), Error> {
+    let mut config = Config::load(dir).map_err(|error| Error::Damaged(error.to_string()))?;
+    if ports::is_free(config.spec.api_port) {
+        return Ok(());
     }
-    let Some(port) = super::port::choose(home) else {
-        return Err(Error::NotStarted {
-            lab: lab.to_owned(),
-            reason: "no loopback port is free".to_owned(),
-        });
-    };
+    let port = free_port(others)?;
     let old = config.spec.api_port;
-    crate::node::embedded::root::change_port(&config.node_root, old, port)
+    root::change_port(&config.node_root, old, port)
         .map_err(Error::io("change the port in kubeconfigs"))?;
     config.spec.api_port = port;
-    config.save().map_err(Error::io("write state/node.json"))?;
-    Ok(Some(port))
+    config.save().map_err(Error::io("write state/node.json"))
+}
+
+/// A port for a new node.
+///
+/// # Errors
+/// When none is free.
+pub fn free_port(others: &[PathBuf]) -> Result<u16, Error> {
+    ports::choose(others).ok_or_else(|| Error::NotStarted("no loopback port is free".to_owned()))
 }
 
 #[cfg(test)]

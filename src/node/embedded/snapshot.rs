@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::confine::Confined;
+use super::runtime::log as container_log;
 use super::runtime::rootfs::{Mount, Rootfs};
 use crate::node::{ApiServerState, ContainerPhase};
 
@@ -425,14 +426,9 @@ fn text_of(value: &Value, pointer: &str) -> Option<String> {
 #[must_use]
 pub fn log_tail(node: &Confined, path: &str, lines: usize) -> Vec<String> {
     let text = tail_of_file(node, path, 64 << 10);
-    let mut tail: Vec<String> = text
-        .lines()
-        .rev()
-        .take(lines)
-        .map(|line| line.splitn(4, ' ').nth(3).unwrap_or("").to_owned())
-        .collect();
-    tail.reverse();
-    tail
+    let all = container_log::lines(&text);
+    let tail = all.len().saturating_sub(lines);
+    all.into_iter().skip(tail).map(|line| line.text).collect()
 }
 
 /// The end of a file on the node, from a line start on; empty when it cannot be read.

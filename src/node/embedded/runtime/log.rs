@@ -1,4 +1,5 @@
-//! Container logs in CRI format: `TIME STREAM F LINE`, one file per start of a container.
+//! Container logs in CRI format: `TIME STREAM F LINE`, one file per start of a container. A long line is
+//! written in parts, all but the last with `P` instead of `F`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,6 +12,40 @@ use crate::node::embedded::process::Output;
 
 /// A log grows to at most this many bytes; then the older half of it is thrown away.
 const MAX_BYTES: u64 = 10 << 20;
+
+/// Longest part of a line, in bytes (`max_container_log_line_size` of containerd).
+const MAX_PART: usize = 16 << 10;
+
+/// A line of a log in CRI format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When its first part was written.
+    pub time: String,
+    /// What was written.
+    pub text: String,
+}
+
+/// The lines of a log, the parts of long ones joined. Of text that is not in the format nothing is left out.
+#[must_use]
+pub fn lines(log: &str) -> Vec<Line> {
+    let mut out: Vec<Line> = Vec::new();
+    let mut is_open = false;
+    for entry in log.lines() {
+        let mut parts = entry.splitn(4, ' ');
+        let time = parts.next().unwrap_or_default();
+        let is_partial = parts.nth(1).is_some_and(|tag| tag.starts_with('P'));
+        let text = parts.next().unwrap_or_default();
+        match out.last_mut() {
+            Some(line) if is_open => line.text.push_str(text),
+            _ => out.push(Line {
+                time: time.to_owned(),
+                text: text.to_owned(),
+            }),
+        }
+        is_open = is_partial;
+    }
+    out
+}
 
 /// The log of one container.
 pub struct ContainerLog {
@@ -51,7 +86,12 @@ impl ContainerLog {
         let time = Timestamp::now().to_zoned(TimeZone::UTC);
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string();
         let mut entry = String::new();
-        for line in text.split('\n') {
+        for mut line in text.split('\n') {
+            while line.len() > MAX_PART {
+                let (part, rest) = line.split_at(line.floor_char_boundary(MAX_PART));
+                entry.push_str(&format!("{time} {stream} P {part}\n"));
+                line = rest;
+            }
             entry.push_str(&format!("{time} {stream} F {line}\n"));
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,5 +122,31 @@ impl Output for ContainerLog {
 
     fn stderr(&self, line: &str) {
         self.write("stderr", line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_written_in_parts_and_read_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = Confined::new(directory.path());
+        let log = ContainerLog::create(node.clone(), "/pods/0.log").unwrap();
+        let long = "x".repeat(2 * MAX_PART + 1);
+        let exact = "y".repeat(MAX_PART);
+        log.stdout(&long);
+        log.stdout(&exact);
+        log.stderr("");
+        log.stderr("a\nb");
+        let text = node.read_to_string("/pods/0.log", 1 << 20).unwrap();
+        let tags: Vec<&str> = text
+            .lines()
+            .map(|line| line.split(' ').nth(2).unwrap())
+            .collect();
+        assert_eq!(tags, ["P", "P", "F", "F", "F", "F", "F"]);
+        let texts: Vec<String> = lines(&text).into_iter().map(|line| line.text).collect();
+        assert_eq!(texts, [long.as_str(), &exact, "", "a", "b"]);
     }
 }

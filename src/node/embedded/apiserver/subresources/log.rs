@@ -18,6 +18,7 @@ use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
 use crate::node::embedded::confine::Confined;
+use crate::node::embedded::runtime::log as container_log;
 
 /// Most that is read of a log file at once: of a longer one its end.
 const AT_ONCE: u64 = 16 << 20;
@@ -420,16 +421,14 @@ impl Files {
             .map_or(0, |end| end + 1);
         bytes.truncate(whole);
         let text = String::from_utf8_lossy(&bytes);
-        let lines = text
-            .lines()
+        let text = match text.split_once('\n') {
             // The first of what is left may be half a line.
-            .skip(usize::from(skipped))
-            .filter_map(|line| {
-                // `TIME STREAM TAG TEXT`, as the container runtime writes.
-                let mut parts = line.splitn(4, ' ');
-                let time = parts.next()?.to_owned();
-                Some((time, parts.nth(2).unwrap_or_default().to_owned()))
-            })
+            Some((_, rest)) if skipped => rest,
+            _ => &text,
+        };
+        let lines = container_log::lines(text)
+            .into_iter()
+            .map(|line| (line.time, line.text))
             .collect();
         let end = Position {
             bytes: start + whole as u64,

@@ -11,6 +11,7 @@ pub struct Klog {
     output: Arc<dyn Output>,
     pid: u32,
     verbosity: i64,
+    json: bool,
 }
 
 impl Klog {
@@ -21,6 +22,16 @@ impl Klog {
             output,
             pid,
             verbosity,
+            json: false,
+        }
+    }
+
+    /// In this `--logging-format`.
+    #[must_use]
+    pub fn formatted(self, format: &str) -> Self {
+        Self {
+            json: format == "json",
+            ..self
         }
     }
 
@@ -37,6 +48,9 @@ impl Klog {
     }
 
     fn line(&self, severity: char, place: &str, text: &str) {
+        if self.json {
+            return self.object(severity, place, text, None);
+        }
         let now = jiff::Timestamp::now().strftime("%m%d %H:%M:%S%.6f");
         let pid = self.pid;
         let mut lines = text.split('\n');
@@ -46,6 +60,22 @@ impl Klog {
         for line in lines {
             self.output.stderr(line);
         }
+    }
+
+    /// A line of `--logging-format=json` (`component-base/logs/json`): verbosity for information,
+    /// no severity.
+    fn object(&self, severity: char, place: &str, text: &str, error: Option<&str>) {
+        let now = jiff::Timestamp::now();
+        let milliseconds = now.as_nanosecond() as f64 / 1e6;
+        let text = serde_json::Value::from(text);
+        let mut out = format!("{{\"ts\":{milliseconds:.4},\"caller\":\"{place}\",\"msg\":{text}");
+        if let Some(error) = error {
+            out.push_str(&format!(",\"err\":{}", serde_json::Value::from(error)));
+        } else if severity == 'I' {
+            out.push_str(",\"v\":0");
+        }
+        out.push('}');
+        self.output.stderr(&out);
     }
 
     /// An informational line, at this verbosity and above.
@@ -72,6 +102,9 @@ impl Klog {
 
     /// A structured error: `"message" err="..."`.
     pub fn error_value(&self, place: &str, message: &str, error: &str) {
+        if self.json {
+            return self.object('E', &format!("cli/{place}"), message, Some(error));
+        }
         self.line(
             'E',
             place,

@@ -1,12 +1,15 @@
 //! kube-apiserver as a program of the container runtime.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::flags::{Flags, help, validate};
+use super::flags::{
+    Flags, aggregate, authorization_config, complete, gates, help, logging, validate,
+};
 use super::klog::Klog;
-use super::{encoding, startup, version};
+use super::{startup, version};
 use crate::audit::options::number::quote;
 use crate::audit::options::pflag::CommandLine;
 use crate::audit::options::table;
@@ -30,20 +33,6 @@ impl KubeApiServer {
 impl Program for KubeApiServer {
     fn run(&self, process: Process) -> Pin<Box<dyn Future<Output = i32> + Send>> {
         Box::pin(run(self.machine.clone(), process))
-    }
-}
-
-/// Errors as Go's aggregate prints them.
-fn aggregate(errors: &[String]) -> String {
-    let mut unique: Vec<&str> = Vec::new();
-    for error in errors {
-        if !unique.contains(&error.as_str()) {
-            unique.push(error);
-        }
-    }
-    match unique.as_slice() {
-        [one] => (*one).to_owned(),
-        many => format!("[{}]", many.join(", ")),
     }
 }
 
@@ -74,37 +63,34 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
         ));
         return 1;
     }
-    match line.text("version").as_str() {
-        "raw" => {
-            let text = String::from_utf8(encoding::json(&version::info())).unwrap_or_default();
-            output.stdout(&text);
-            return 0;
-        }
-        "false" => {}
-        _ => {
-            output.stdout(&format!("Kubernetes {}", KUBERNETES));
-            return 0;
-        }
-    }
     // In its container it is the first process.
-    let klog = Klog::new(output, 1, line.int("v"));
+    let klog = Klog::new(output.clone(), 1, line.int("v"));
     let failed = |klog: &Klog, error: &str| {
         klog.error_value("run.go:72", "command failed", error);
         1
     };
-    let format = line.text("logging-format");
-    if format != "text" && format != "json" {
-        return failed(
-            &klog,
-            &format!(
-                "format: Invalid value: {}: Unsupported log format",
-                quote(&format)
-            ),
-        );
+    let mut flags = Flags::from(line);
+    if let Err(error) = gates::set(&flags) {
+        return failed(&klog, &error);
     }
+    match flags.line.text("version").as_str() {
+        "raw" => {
+            output.stdout(&version::go_syntax());
+            return 0;
+        }
+        "true" => {
+            output.stdout(&format!("Kubernetes {KUBERNETES}"));
+            return 0;
+        }
+        _ => {}
+    }
+    if let Err(error) = logging::validate(&flags) {
+        return failed(&klog, &error);
+    }
+    let klog = klog.formatted(&flags.line.text("logging-format"));
     if klog.verbosity() >= 1 {
         for flag in table::sorted() {
-            let value = line.value(flag.name).text();
+            let value = flags.line.value(flag.name).text();
             klog.info(
                 1,
                 "flags.go:64",
@@ -112,32 +98,19 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
             );
         }
     }
-    let flags = Flags::from(line);
-    if let Err(error) = validate::complete(&flags) {
-        return failed(&klog, &error);
-    }
-    if flags.line.text("external-hostname").is_empty() {
-        let address = flags.line.text("advertise-address");
-        let address = if address.is_empty() {
-            machine.node_ip.clone()
-        } else {
-            address
-        };
-        klog.info(
-            0,
-            "options.go:263",
-            &format!("external host was not specified, using {address}"),
-        );
-    }
-    let signing_key = match startup::signing_key(&flags, &process.rootfs) {
+    let signing_key = match complete(&machine, &flags, &process, &klog) {
         Ok(key) => key,
         Err(error) => return failed(&klog, &error),
     };
-    let errors = validate::validate(&flags);
+    let errors = validate::validate(&flags, &process.rootfs, &klog);
     if !errors.is_empty() {
         return failed(&klog, &aggregate(&errors));
     }
-    klog.info(0, "server.go:184", &format!("Version: {}", KUBERNETES));
+    let config = flags.line.text("authorization-config");
+    if !config.is_empty() {
+        flags.configured_modes = authorization_config::modes(&process.rootfs, &config).ok();
+    }
+    klog.info(0, "server.go:184", &format!("Version: {KUBERNETES}"));
     klog.info(
         0,
         "server.go:186",
@@ -155,4 +128,34 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
         Ok(server) => server.run(process.terminate).await,
         Err(error) => failed(&klog, &error),
     }
+}
+
+/// Completes the options; gives the key that service-account tokens are signed with.
+fn complete(
+    machine: &Machine,
+    flags: &Flags,
+    process: &Process,
+    klog: &Klog,
+) -> Result<Option<Vec<u8>>, String> {
+    complete::before_external_host(flags, klog)?;
+    if flags.line.text("external-hostname").is_empty() {
+        let advertised = flags.line.text("advertise-address");
+        let bound = flags.line.text("bind-address");
+        let address = [advertised, bound]
+            .into_iter()
+            .find(|text| {
+                text.parse::<IpAddr>()
+                    .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback())
+            })
+            .unwrap_or_else(|| machine.node_ip.clone());
+        klog.info(
+            0,
+            "options.go:263",
+            &format!("external host was not specified, using {address}"),
+        );
+    }
+    complete::after_external_host(flags, klog)?;
+    let key = startup::signing_key(flags, &process.rootfs)?;
+    complete::last(flags)?;
+    Ok(key)
 }

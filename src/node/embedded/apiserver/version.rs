@@ -23,3 +23,32 @@ pub fn info() -> Value {
         "platform": "linux/amd64",
     })
 }
+
+/// What `--version=raw` prints: Go's `%#v` of the version the binary was built with.
+#[must_use]
+pub fn go_syntax() -> String {
+    let info = info();
+    let fields = [
+        ("Major", "major"),
+        ("Minor", "minor"),
+        ("EmulationMajor", ""),
+        ("EmulationMinor", ""),
+        ("MinCompatibilityMajor", ""),
+        ("MinCompatibilityMinor", ""),
+        ("GitVersion", "gitVersion"),
+        ("GitCommit", "gitCommit"),
+        ("GitTreeState", "gitTreeState"),
+        ("BuildDate", "buildDate"),
+        ("GoVersion", "goVersion"),
+        ("Compiler", "compiler"),
+        ("Platform", "platform"),
+    ];
+    let all: Vec<String> = fields
+        .iter()
+        .map(|(name, key)| {
+            let value = info.get(*key).and_then(Value::as_str).unwrap_or_default();
+            format!("{name}:{}", crate::audit::options::number::quote(value))
+        })
+        .collect();
+    format!("version.Info{{{}}}", all.join(", "))
+}

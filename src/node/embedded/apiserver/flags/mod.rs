@@ -1,6 +1,11 @@
 //! The command line of kube-apiserver, completed and validated.
 
+pub mod authorization_config;
+pub mod complete;
+pub mod gates;
 pub mod help;
+pub mod logging;
+pub mod url;
 pub mod validate;
 
 use crate::audit::options::AuditOptions;
@@ -13,6 +18,8 @@ pub struct Flags {
     pub line: CommandLine,
     /// The audit flags.
     pub audit: AuditOptions,
+    /// The modes of the file of `--authorization-config`, once it is read.
+    pub configured_modes: Option<Vec<String>>,
 }
 
 impl Default for Flags {
@@ -24,7 +31,11 @@ impl Default for Flags {
 impl From<CommandLine> for Flags {
     fn from(line: CommandLine) -> Self {
         let audit = AuditOptions::from_command_line(&line);
-        Self { line, audit }
+        Self {
+            line,
+            audit,
+            configured_modes: None,
+        }
     }
 }
 
@@ -32,6 +43,9 @@ impl Flags {
     /// The authorisation modes, in order.
     #[must_use]
     pub fn authorization_modes(&self) -> Vec<String> {
+        if let Some(modes) = &self.configured_modes {
+            return modes.clone();
+        }
         let modes = self.line.list("authorization-mode");
         if modes.is_empty() {
             vec!["AlwaysAllow".to_owned()]
@@ -61,5 +75,41 @@ impl Flags {
     #[must_use]
     pub fn secure_port(&self) -> i64 {
         self.line.int("secure-port")
+    }
+
+    /// Whether an admission plugin is on: asked for, or on by itself and not turned off.
+    #[must_use]
+    pub fn admits_with(&self, plugin: &str) -> bool {
+        let has = |name: &str| self.line.list(name).iter().any(|one| one == plugin);
+        if self.line.given("admission-control") {
+            return has("admission-control");
+        }
+        has("enable-admission-plugins")
+            || !(has("disable-admission-plugins") || validate::DEFAULT_OFF.contains(&plugin))
+    }
+}
+
+/// A path as the process, whose working directory is `/`, sees it.
+#[must_use]
+pub fn absolute(path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    }
+}
+
+/// Errors as Go's aggregate prints them (`apimachinery/pkg/util/errors`).
+#[must_use]
+pub fn aggregate(errors: &[String]) -> String {
+    let mut unique: Vec<&str> = Vec::new();
+    for error in errors {
+        if !unique.contains(&error.as_str()) {
+            unique.push(error);
+        }
+    }
+    match unique.as_slice() {
+        [one] => (*one).to_owned(),
+        many => format!("[{}]", many.join(", ")),
     }
 }

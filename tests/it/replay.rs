@@ -517,6 +517,7 @@ impl<'a> Replay<'a> {
             }),
             anonymous: true,
             bootstrap_tokens: true,
+            static_tokens: Default::default(),
             cache: TokenCache::default(),
         };
         let issuer = flags.issuers()[0].clone();

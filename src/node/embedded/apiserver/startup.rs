@@ -4,19 +4,23 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 
 use super::audit::setup;
 use super::authn::certificate::{ClientCa, RequestHeader};
+use super::authn::static_tokens::StaticTokens;
 use super::authn::tokens::Tokens;
 use super::authn::{Authn, TokenCache};
-use super::flags::Flags;
+use super::encryption;
+use super::flags::{Flags, absolute};
 use super::http as https;
+use super::keypair::{self, Pair};
 use super::klog::Klog;
 use super::server::Server;
 use super::state::ApiState;
+use crate::audit::options::number::{parse_bool, quote};
+use crate::audit::options::table;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::go_error_text;
 use crate::node::embedded::runtime::rootfs::Rootfs;
@@ -36,14 +40,6 @@ pub(super) fn read(rootfs: &Rootfs, path: &str) -> Result<Vec<u8>, String> {
         };
         format!("{verb} {path}: {}", go_error_text(&error))
     })
-}
-
-pub(super) fn absolute(path: &str) -> String {
-    if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("/{path}")
-    }
 }
 
 /// Reads the signing key of service-account tokens, which completion of the options does.
@@ -81,8 +77,11 @@ pub async fn build(
         .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let listener = bind(&machine, &flags, bind_address).await?;
     let (chain, key) = serving_certificate(&flags, &rootfs)?;
-    let authn = authenticators(&flags, &rootfs)?;
+    serving_options(&flags, &rootfs)?;
+    before_authentication(&flags, &rootfs)?;
+    let authn = authenticators(&flags, &rootfs, &klog)?;
     let tokens = tokens(&flags, &rootfs, signing_key.as_deref())?;
+    authorizers(&flags, &rootfs)?;
     if flags
         .authorization_modes()
         .iter()
@@ -148,9 +147,7 @@ async fn bind(
     }
 }
 
-type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn serving_certificate(flags: &Flags, rootfs: &Rootfs) -> Result<Chain, String> {
+fn serving_certificate(flags: &Flags, rootfs: &Rootfs) -> Result<Pair, String> {
     let (cert_file, key_file) = (
         flags.line.text("tls-cert-file"),
         flags.line.text("tls-private-key-file"),
@@ -158,21 +155,152 @@ fn serving_certificate(flags: &Flags, rootfs: &Rootfs) -> Result<Chain, String> 
     if cert_file.is_empty() && key_file.is_empty() {
         return self_signed();
     }
-    let cert = read(rootfs, &cert_file)?;
-    let key = read(rootfs, &key_file)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&cert)
-        .filter_map(Result::ok)
-        .collect();
-    if chain.is_empty() {
-        return Err("tls: failed to find any PEM data in certificate input".to_owned());
+    keypair::load(rootfs, "serving-cert", &cert_file, &key_file)
+}
+
+/// The rest of what TLS needs: suites, curves, version, certificates of single names.
+fn serving_options(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
+    let line = &flags.line;
+    let usage = table::find("tls-cipher-suites").map(|flag| flag.usage.join(" "));
+    let known = usage.unwrap_or_default();
+    for suite in line.list("tls-cipher-suites") {
+        let is_known = suite.starts_with("TLS_")
+            && known
+                .split([',', ' ', '.'])
+                .any(|word| word == suite.as_str());
+        if !is_known {
+            return Err(format!(
+                "Cipher suite {suite} not supported or doesn't exist"
+            ));
+        }
     }
-    let key = PrivateKeyDer::from_pem_slice(&key)
-        .map_err(|_| "tls: failed to find any PEM data in key input".to_owned())?;
-    Ok((chain, key))
+    let mut seen = Vec::new();
+    for id in line.list("tls-curve-preferences") {
+        let number: i64 = id.parse().unwrap_or(0);
+        if !(1..=65535).contains(&number) {
+            return Err(format!(
+                "curve preference {id} is out of range (must be 1-65535)"
+            ));
+        }
+        if seen.contains(&number) {
+            return Err(format!("duplicate curve preference {id}"));
+        }
+        if !CURVES.contains(&number) {
+            return Err(format!(
+                "curve preference {id} is not supported by the current Go version"
+            ));
+        }
+        seen.push(number);
+    }
+    let version = line.text("tls-min-version");
+    let known = [
+        "",
+        "VersionTLS10",
+        "VersionTLS11",
+        "VersionTLS12",
+        "VersionTLS13",
+    ];
+    if !known.contains(&version.as_str()) {
+        return Err(format!("unknown tls version {}", quote(&version)));
+    }
+    for pair in line.list("tls-sni-cert-key") {
+        let files = pair.split(':').next().unwrap_or_default();
+        let (cert, key) = files.split_once(',').unwrap_or((files, ""));
+        keypair::load(rootfs, "sni-serving-cert", cert, key)
+            .map_err(|reason| format!("failed to load SNI cert and key: {reason}"))?;
+    }
+    Ok(())
+}
+
+/// Numbers of the key exchanges Go knows: P-256, P-384, P-521, X25519 and those with ML-KEM.
+const CURVES: [i64; 7] = [23, 24, 25, 29, 4587, 4588, 4589];
+
+/// What is applied between serving and authentication (`BuildGenericConfig` of
+/// `pkg/controlplane/apiserver/config.go`).
+fn before_authentication(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
+    let line = &flags.line;
+    let (reading, mutating) = (
+        line.int("max-requests-inflight"),
+        line.int("max-mutating-requests-inflight"),
+    );
+    if line.bool("enable-priority-and-fairness") && reading + mutating <= 0 {
+        return Err(format!(
+            "invalid configuration: MaxRequestsInFlight={reading} and MaxMutatingRequestsInFlight={mutating}; they must add up to something positive"
+        ));
+    }
+    let config = line.map("runtime-config");
+    for key in ["api/all", "api/ga", "api/beta", "api/alpha"] {
+        if let Some(value) = config.get(key).filter(|v| *v != "true" && *v != "false") {
+            return Err(format!("invalid value {key}={value}"));
+        }
+    }
+    for (key, value) in &config {
+        let parts: Vec<&str> = key.split('/').collect();
+        let [group, version, ..] = parts.as_slice() else {
+            continue;
+        };
+        let mut of_group = super::catalog::built_in()
+            .iter()
+            .filter(|resource| resource.group == *group)
+            .peekable();
+        if of_group.peek().is_none() {
+            continue;
+        }
+        let is_version =
+            version.starts_with('v') && version.chars().nth(1).is_some_and(|c| c.is_ascii_digit());
+        if !is_version {
+            return Err(format!(
+                "group version {group}/{version} that has not been registered"
+            ));
+        }
+        if !value.is_empty()
+            && let Err(error) = parse_bool(value)
+        {
+            return Err(format!("invalid value of {key}: {value}, err: {error}"));
+        }
+    }
+    let egress = line.text("egress-selector-config-file");
+    if !egress.is_empty() {
+        read(rootfs, &egress).map_err(|reason| {
+            format!("failed to read egress selector config: unable to read egress selector configuration from {} [{reason}]", quote(&egress))
+        })?;
+    }
+    let tracing = line.text("tracing-config-file");
+    if !tracing.is_empty() {
+        read(rootfs, &tracing).map_err(|reason| {
+            format!(
+                "failed to read tracing config: unable to read tracing configuration from {}: {reason}",
+                quote(&tracing)
+            )
+        })?;
+    }
+    let encryption = line.text("encryption-provider-config");
+    if !encryption.is_empty() {
+        encryption::check(rootfs, &encryption)?;
+    }
+    Ok(())
+}
+
+/// What the authorizers read.
+fn authorizers(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
+    for (mode, flag) in [
+        ("ABAC", "authorization-policy-file"),
+        ("Webhook", "authorization-webhook-config-file"),
+    ] {
+        let path = flags.line.text(flag);
+        if !path.is_empty() && flags.authorization_modes().iter().any(|m| m == mode) {
+            let verb = if mode == "Webhook" { "stat" } else { "open" };
+            read(rootfs, &path).map_err(|reason| {
+                let reason = reason.replacen("open ", &format!("{verb} "), 1);
+                format!("invalid authorization config: {reason}")
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Without `--tls-cert-file` the server makes its own certificate.
-fn self_signed() -> Result<Chain, String> {
+fn self_signed() -> Result<Pair, String> {
     let failed = |error: rcgen::Error| format!("error creating self-signed certificates: {error}");
     let made = rcgen::generate_simple_self_signed(vec![
         "localhost".to_owned(),
@@ -187,11 +315,14 @@ fn self_signed() -> Result<Chain, String> {
 
 fn bundle(rootfs: &Rootfs, path: &str, name: &str) -> Result<ClientCa, String> {
     let pem = read(rootfs, path)?;
+    if pem.is_empty() {
+        return Err(format!("missing content for CA bundle \"{name}::{path}\""));
+    }
     ClientCa::from_pem(&pem)
-        .map_err(|error| format!("unable to load client CA provider: {name}::{path}: {error}"))
+        .map_err(|error| format!("error loading CA bundle for \"{name}::{path}\": {error}"))
 }
 
-fn authenticators(flags: &Flags, rootfs: &Rootfs) -> Result<Authn, String> {
+fn authenticators(flags: &Flags, rootfs: &Rootfs, klog: &Klog) -> Result<Authn, String> {
     let line = &flags.line;
     let client_ca = match line.text("client-ca-file") {
         path if path.is_empty() => None,
@@ -212,8 +343,16 @@ fn authenticators(flags: &Flags, rootfs: &Rootfs) -> Result<Authn, String> {
     let open = flags
         .authorization_modes()
         .iter()
-        .all(|mode| mode == "AlwaysAllow");
+        .any(|mode| mode == "AlwaysAllow");
+    let static_tokens = match line.text("token-auth-file") {
+        path if path.is_empty() => StaticTokens::default(),
+        path => {
+            let bytes = read(rootfs, &path)?;
+            StaticTokens::read(&path, &String::from_utf8_lossy(&bytes), klog)?
+        }
+    };
     Ok(Authn {
+        static_tokens,
         client_ca,
         request_header,
         anonymous: line.bool("anonymous-auth") && !open,
@@ -261,7 +400,7 @@ fn after_audit(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
         read(rootfs, &admission).map_err(|reason| {
             format!(
                 "failed to initialize admission: failed to read plugin config: unable to read admission control configuration from {} [{reason}]",
-                crate::audit::options::number::quote(&admission)
+                quote(&admission)
             )
         })?;
     }

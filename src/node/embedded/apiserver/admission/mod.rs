@@ -106,32 +106,54 @@ pub async fn admit(
     old: Option<&Value>,
     new: &mut Value,
 ) -> Result<(), Status> {
-    namespace::lifecycle(state, attributes, new)?;
+    let on = |plugin: &str| state.flags.admits_with(plugin);
+    let restrict = |new: &mut Value| {
+        if on("NodeRestriction") {
+            node::restrict(attributes, old, new)
+        } else {
+            Ok(())
+        }
+    };
+    if on("NamespaceLifecycle") {
+        namespace::lifecycle(state, attributes, new)?;
+    }
     if attributes.operation == Operation::Delete {
-        return node::restrict(attributes, old, new);
+        return restrict(new);
     }
     if attributes.operation == Operation::Connect {
         return Ok(());
     }
     if attributes.is("", "pods", "") && attributes.operation == Operation::Create {
-        limits::default_pod(state, attributes, new);
-        service_account::admit(state, attributes, new)?;
-        node::restrict(attributes, old, new)?;
-        pod::priority(state, attributes, new)?;
-        pod::tolerations(new);
-        pod::runtime_class(state, attributes, new)?;
+        if on("LimitRanger") {
+            limits::default_pod(state, attributes, new);
+        }
+        if on("ServiceAccount") {
+            service_account::admit(state, attributes, new)?;
+        }
+        restrict(new)?;
+        if on("Priority") {
+            pod::priority(state, attributes, new)?;
+        }
+        if on("DefaultTolerationSeconds") {
+            pod::tolerations(new);
+        }
+        if on("RuntimeClass") {
+            pod::runtime_class(state, attributes, new)?;
+        }
         return Ok(());
     }
-    node::restrict(attributes, old, new)?;
-    if attributes.is("", "pods", "") {
+    restrict(new)?;
+    if attributes.is("", "pods", "") && on("DefaultTolerationSeconds") {
         pod::tolerations(new);
     }
     if attributes.operation == Operation::Create {
-        if attributes.is("", "nodes", "") {
+        if attributes.is("", "nodes", "") && on("TaintNodesByCondition") {
             node::taint_new(new);
         }
-        storage::admit(state, attributes, new);
-        if attributes.is("scheduling.k8s.io", "priorityclasses", "") {
+        if on("DefaultStorageClass") {
+            storage::admit(state, attributes, new);
+        }
+        if attributes.is("scheduling.k8s.io", "priorityclasses", "") && on("Priority") {
             pod::single_default_class(state, attributes, new)?;
         }
     }
@@ -148,9 +170,19 @@ pub async fn validate(
     old: Option<&Value>,
     new: &Value,
 ) -> Result<(), Status> {
+    let on = |plugin: &str| state.flags.admits_with(plugin);
     certificate::admit(state, attributes, new)?;
-    limits::validate(state, attributes, new)?;
-    pod_security::validate(state, attributes, old, new)?;
-    quota::validate(state, attributes, old, new).await?;
+    if on("LimitRanger") {
+        limits::validate(state, attributes, new)?;
+    }
+    if on("PodSecurity") {
+        pod_security::validate(state, attributes, old, new)?;
+    }
+    if on("ResourceQuota") {
+        quota::validate(state, attributes, old, new).await?;
+    }
+    if on("AlwaysDeny") {
+        return Err(attributes.forbidden(new, "admission control is denying all modifications"));
+    }
     Ok(())
 }

@@ -16,8 +16,9 @@ use super::{Backend, Sink};
 use crate::audit::options::number::quote;
 use crate::audit::options::{AuditOptions, BatchOptions, TruncateOptions, WebhookOptions};
 use crate::audit::policy::{self, Policy};
+use crate::node::embedded::apiserver::flags::absolute;
 use crate::node::embedded::apiserver::klog::Klog;
-use crate::node::embedded::apiserver::startup::{FILE_LIMIT, absolute, read};
+use crate::node::embedded::apiserver::startup::{FILE_LIMIT, read};
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::runtime::rootfs::Rootfs;
 

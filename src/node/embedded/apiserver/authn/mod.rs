@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod certificate;
 pub mod service_account;
+pub mod static_tokens;
 pub mod tokens;
 
 use std::collections::HashMap;
@@ -36,6 +37,8 @@ pub struct Authn {
     pub anonymous: bool,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
+    /// `--token-auth-file`.
+    pub static_tokens: static_tokens::StaticTokens,
     /// Tokens that were good a moment ago.
     pub cache: TokenCache,
 }
@@ -132,6 +135,10 @@ fn fresh_token_user(
     wanted: &[String],
     own: &[String],
 ) -> Result<Option<Found>, String> {
+    if let Some(user) = state.authn.static_tokens.user(token) {
+        let audiences = wanted.iter().filter(|one| own.contains(one));
+        return Ok(Some((user.clone(), audiences.cloned().collect())));
+    }
     if let Some(found) = service_account::authenticate(state, token, wanted)
         .map_err(|reason| format!("[invalid bearer token, {reason}]"))?
     {

@@ -20,9 +20,8 @@ pub fn modes(rootfs: &Rootfs, path: &str) -> Result<Vec<String>, String> {
     let bytes = rootfs
         .read(&absolute(path), LIMIT)
         .map_err(|error| format!("open {path}: {}", go_error_text(&error)))?;
-    let load = |reason: String| {
-        format!("failed to load AuthorizationConfiguration from file: {reason}")
-    };
+    let load =
+        |reason: String| format!("failed to load AuthorizationConfiguration from file: {reason}");
     if bytes.is_empty() {
         return Err(load("empty config data".to_owned()));
     }
@@ -33,10 +32,7 @@ pub fn modes(rootfs: &Rootfs, path: &str) -> Result<Vec<String>, String> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (text("apiVersion"), text("kind"));
     if kind.is_empty() {
-        return Err(load(format!(
-            "Object 'Kind' is missing in '{}'",
-            value
-        )));
+        return Err(load(format!("Object 'Kind' is missing in '{}'", value)));
     }
     if version.is_empty() {
         return Err(load(format!(
@@ -76,8 +72,15 @@ pub fn modes(rootfs: &Rootfs, path: &str) -> Result<Vec<String>, String> {
         let at = format!("authorizers[{index}]");
         if kind.is_empty() {
             errors.push(format!("{at}.type: Required value"));
-        } else if !["ABAC", "AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook"]
-            .contains(&kind.as_str())
+        } else if ![
+            "ABAC",
+            "AlwaysAllow",
+            "AlwaysDeny",
+            "Node",
+            "RBAC",
+            "Webhook",
+        ]
+        .contains(&kind.as_str())
         {
             errors.push(format!("{at}.type: Unsupported value: {}: supported values: \"ABAC\", \"AlwaysAllow\", \"AlwaysDeny\", \"Node\", \"RBAC\", \"Webhook\"", quote(&kind)));
         } else if kind != "Webhook" && types.contains(&kind) {

@@ -61,7 +61,12 @@ fn bad_host(host: &str) -> Option<String> {
         return Some(format!("invalid port {} after host", quote(port)));
     }
     host.chars()
-        .find(|c| matches!(c, ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}'))
+        .find(|c| {
+            matches!(
+                c,
+                ' ' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}'
+            )
+        })
         .map(|c| format!("invalid character {} in host name", quote(&c.to_string())))
 }
 
@@ -86,11 +91,26 @@ mod tests {
         assert_eq!(scheme("plain"), Ok(String::new()));
         for (text, want) in [
             (":x", "parse \":x\": missing protocol scheme"),
-            ("a b:c", "parse \"a b:c\": first path segment in URL cannot contain colon"),
-            ("https://x:y", "parse \"https://x:y\": invalid port \":y\" after host"),
-            ("https://[::1", "parse \"https://[::1\": missing ']' in host"),
-            ("https://a/%zz", "parse \"https://a/%zz\": invalid URL escape \"%zz\""),
-            ("https://a\n", "parse \"https://a\\n\": net/url: invalid control character in URL"),
+            (
+                "a b:c",
+                "parse \"a b:c\": first path segment in URL cannot contain colon",
+            ),
+            (
+                "https://x:y",
+                "parse \"https://x:y\": invalid port \":y\" after host",
+            ),
+            (
+                "https://[::1",
+                "parse \"https://[::1\": missing ']' in host",
+            ),
+            (
+                "https://a/%zz",
+                "parse \"https://a/%zz\": invalid URL escape \"%zz\"",
+            ),
+            (
+                "https://a\n",
+                "parse \"https://a\\n\": net/url: invalid control character in URL",
+            ),
         ] {
             assert_eq!(scheme(text), Err(want.to_owned()));
         }

@@ -48,9 +48,8 @@ fn oidc(flags: &Flags, errors: &mut Vec<String>) {
         return;
     }
     if !line.text("authentication-config").is_empty() {
-        errors.push(
-            "authentication-config file and oidc-* flags are mutually exclusive".to_owned(),
-        );
+        errors
+            .push("authentication-config file and oidc-* flags are mutually exclusive".to_owned());
     } else if line.text("oidc-issuer-url").is_empty() || line.text("oidc-client-id").is_empty() {
         errors.push("oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set".to_owned());
     }
@@ -92,7 +91,13 @@ fn issuers(flags: &Flags, errors: &mut Vec<String>) {
 }
 
 fn request_header(flags: &Flags, klog: &Klog, errors: &mut Vec<String>) {
-    let blank = |name: &str| flags.line.list(name).iter().any(|item| item.trim().is_empty());
+    let blank = |name: &str| {
+        flags
+            .line
+            .list(name)
+            .iter()
+            .any(|item| item.trim().is_empty())
+    };
     for name in [
         "requestheader-username-headers",
         "requestheader-group-headers",
@@ -148,5 +153,7 @@ fn overlap(rootfs: &Rootfs, one: &str, other: &str) -> bool {
             .collect()
     };
     let others = read(other);
-    read(one).iter().any(|certificate| others.contains(certificate))
+    read(one)
+        .iter()
+        .any(|certificate| others.contains(certificate))
 }

@@ -35,14 +35,13 @@ pub(super) fn api_enablement(flags: &Flags, errors: &mut Vec<String>) {
             continue;
         }
         let parts: Vec<&str> = key.split('/').collect();
-        let (Some(group), Some(version), true) =
-            (parts.first(), parts.get(1), parts.len() < 4)
+        let (Some(group), Some(version), true) = (parts.first(), parts.get(1), parts.len() < 4)
         else {
             errors.push(format!("runtime-config invalid key {key}"));
             return;
         };
-        let known = UNSERVED.contains(group)
-            || catalog::built_in().iter().any(|r| r.group == *group);
+        let known =
+            UNSERVED.contains(group) || catalog::built_in().iter().any(|r| r.group == *group);
         if !known {
             unknown.insert(format!("{group}/{version}"));
         }

@@ -38,6 +38,7 @@ pub struct Rootfs {
     node_root: PathBuf,
     writable_layer: PathBuf,
     mounts: Vec<Mount>,
+    unprivileged: bool,
 }
 
 /// What backs a path of the container.
@@ -61,6 +62,39 @@ impl Rootfs {
             node_root,
             writable_layer,
             mounts,
+            unprivileged: false,
+        }
+    }
+
+    /// As a user other than root sees it: files are root's, so that the last three bits of their
+    /// modes decide.
+    #[must_use]
+    pub fn unprivileged(self) -> Self {
+        Self {
+            unprivileged: true,
+            ..self
+        }
+    }
+
+    /// Fails where a user other than root may not do this: 4 is reading, 2 is writing.
+    fn permit(&self, path: &str, bit: u32) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        if self.unprivileged && self.metadata(path)?.permissions().mode() & bit == 0 {
+            return Err(Errno::ACCESS.into());
+        }
+        Ok(())
+    }
+
+    /// Whether a file may be written: itself if it is there, else its directory.
+    fn permit_writing(&self, path: &str) -> io::Result<()> {
+        if !self.unprivileged {
+            return Ok(());
+        }
+        match self.permit(path, 2) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.permit(path.rsplit_once('/').map_or("/", |(parent, _)| parent), 2)
+            }
+            permitted => permitted,
         }
     }
 
@@ -177,6 +211,7 @@ impl Rootfs {
     /// # Errors
     /// As `open` and `read` in the container; `EFBIG` past the limit.
     pub fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+        self.permit(path, 4)?;
         let place = self.resolve(path, true)?;
         place.files.read(&place.path, limit)
     }
@@ -186,6 +221,7 @@ impl Rootfs {
     /// # Errors
     /// As `open` in the container.
     pub fn open(&self, path: &str) -> io::Result<File> {
+        self.permit(path, 4)?;
         let place = self.resolve(path, true)?;
         let file = place.files.open(&place.path)?;
         if file.metadata()?.is_file() {
@@ -200,6 +236,7 @@ impl Rootfs {
     /// # Errors
     /// As `open(O_WRONLY|O_APPEND|O_CREAT)` in the container.
     pub fn append(&self, path: &str, mode: u32) -> io::Result<File> {
+        self.permit_writing(path)?;
         let place = self.resolve(path, true)?;
         if place.files.metadata(&place.path).is_ok_and(|m| m.is_dir()) {
             return Err(Errno::ISDIR.into());
@@ -214,6 +251,7 @@ impl Rootfs {
     /// # Errors
     /// As `open(O_WRONLY|O_CREAT|O_TRUNC)` in the container.
     pub fn create(&self, path: &str, mode: u32) -> io::Result<File> {
+        self.permit_writing(path)?;
         let file = self.append(path, mode & !UMASK)?;
         file.set_len(0)?;
         let flags = rustix::fs::fcntl_getfl(&file)?;

@@ -168,8 +168,7 @@ pub fn enabled(flags: &Flags, feature: &str, default: bool) -> bool {
     gates
         .iter()
         .filter_map(|(_, gate)| gate.split_once('='))
-        .filter(|(name, _)| name.trim() == feature)
-        .last()
+        .rfind(|(name, _)| name.trim() == feature)
         .map_or(default, |(_, value)| parse_bool(value.trim()) == Ok(true))
 }
 

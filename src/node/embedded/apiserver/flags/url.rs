@@ -15,7 +15,9 @@ pub fn scheme(text: &str) -> Result<String, String> {
     let (scheme, rest) = match without_fragment.find(|c: char| !is_scheme(c)) {
         Some(0) if without_fragment.starts_with(':') => return failed("missing protocol scheme"),
         Some(at)
-            if without_fragment[at..].starts_with(':')
+            if without_fragment
+                .get(at..)
+                .is_some_and(|rest| rest.starts_with(':'))
                 && without_fragment.starts_with(|c: char| c.is_ascii_alphabetic()) =>
         {
             (without_fragment.get(..at), without_fragment.get(at + 1..))

@@ -93,7 +93,7 @@ pub(in crate::node::embedded::apiserver) async fn persist(
         generation::created(target, &mut object);
         meta::order(&mut object);
         let name = meta::text(&object, "name").to_owned();
-        invalid(target, &name, None, &object)?;
+        invalid(state, target, &name, None, &object)?;
         for warning in kinds::warnings(&target.resource, None, &object) {
             request.warnings.add(warning);
         }
@@ -165,6 +165,7 @@ fn job_labels_follow(target: &Target, object: &Value) -> bool {
 
 /// 422 if the object is not valid.
 pub(super) fn invalid(
+    state: &ApiState,
     target: &Target,
     name: &str,
     old: Option<&Value>,
@@ -174,6 +175,13 @@ pub(super) fn invalid(
         Some(_) => crate::node::embedded::apiserver::patch::custom::validate(target, old, object),
         None => kinds::validate(&target.resource, old, object),
     };
+    let of_pod = target.resource.kind == "Pod";
+    if !(of_pod && old.is_some()) && !state.flags.line.bool("allow-privileged") {
+        errors.extend(kinds::validation::privileged::refuse(
+            &target.resource.kind,
+            object,
+        ));
+    }
     if let Some(old) = old.filter(|_| super::definitions::are(target)) {
         errors.extend(super::definitions::immutable(old, object));
     }

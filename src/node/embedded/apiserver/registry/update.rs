@@ -150,7 +150,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     kinds::prepare_update(state, &target.resource, &target.subresource, live, &mut new)?;
     generation::updated(target, live, &mut new);
     meta::order(&mut new);
-    create::invalid(target, &target.name, Some(live), &new)?;
+    create::invalid(state, target, &target.name, Some(live), &new)?;
     for warning in kinds::warnings(&target.resource, Some(live), &new) {
         request.warnings.add(warning);
     }

@@ -6,6 +6,7 @@ pub mod name;
 pub mod network;
 pub mod pod;
 pub mod policy;
+pub mod privileged;
 pub mod storage;
 pub mod workload;
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use assert_cmd::cargo::CommandCargoExt;
 use serde_json::Value;
 
 use crate::report;
@@ -19,7 +18,13 @@ use crate::report;
 pub struct Test {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
+    /// Words before the binary's name: programs that run it as somebody else, or elsewhere.
+    wrapper: Vec<String>,
+    program: PathBuf,
 }
+
+/// User and group of [`Test::plain_user`], where the tests run as root.
+const PLAIN: u32 = 65_533;
 
 /// What a command did.
 #[derive(Debug, Clone)]
@@ -44,7 +49,53 @@ impl Test {
         Self {
             dir,
             env: Vec::new(),
+            wrapper: Vec::new(),
+            program: assert_cmd::cargo::cargo_bin("ckslab"),
         }
+    }
+
+    /// A test whose commands run as a user without any privilege: another one, where the tests run as
+    /// root. `None`, said, where that is not possible.
+    pub fn plain_user() -> Option<Self> {
+        let mut test = Self::new();
+        if !rustix::process::geteuid().is_root() {
+            return Some(test);
+        }
+        test.wrapper = format!("setpriv --reuid {PLAIN} --regid {PLAIN} --clear-groups --")
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        for dir in [test.dir.path().to_path_buf(), test.work()] {
+            std::os::unix::fs::chown(dir, Some(PLAIN), Some(PLAIN)).unwrap();
+        }
+        let tried = |test: &Self| {
+            let output = test.command(["--version"]).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        if !tried(&test) {
+            // The user may not reach where the binary was built.
+            let copy = test.dir.path().join("ckslab");
+            fs::copy(&test.program, &copy).unwrap();
+            test.program = copy;
+            if !tried(&test) {
+                report::skipped("no `setpriv` to run a command as another user");
+                return None;
+            }
+        }
+        Some(test)
+    }
+
+    /// Runs the binary through these programs.
+    pub fn through(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The words that run the binary, for a shell.
+    pub fn words(&self) -> String {
+        let mut words = self.wrapper.clone();
+        words.push(self.program.display().to_string());
+        words.join(" ")
     }
 
     /// Sets an environment variable for every command.
@@ -75,8 +126,13 @@ impl Test {
 
     /// A command of the binary, not run yet.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::cargo_bin("ckslab").unwrap();
-        command.args(args);
+        let mut words = self
+            .wrapper
+            .iter()
+            .map(PathBuf::from)
+            .chain([self.program.clone()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(args);
         self.prepare(&mut command);
         command
     }

@@ -11,6 +11,7 @@ mod cheats;
 mod cli_policy;
 mod cluster;
 mod conformance_policy;
+mod escapes;
 mod fake_node;
 mod faults;
 mod flags;

@@ -244,6 +244,7 @@ fn init(config: &Config, told: &Told) -> Result<u8, Failed> {
             match signal {
                 Signal::CHILD => {
                     if let Some(code) = reap(child, &mut processes) {
+                        processes.settle();
                         // What the command leaves behind ends with it.
                         let _ = rustix::process::kill_process_group(Pid::INIT, Signal::KILL);
                         if let Some(copied) = &copying {

@@ -153,6 +153,27 @@ impl StandIns {
         }
     }
 
+    /// Tells the node of those that were signalled and have not ended yet: a command may be over before
+    /// the signal it sent has taken effect.
+    pub fn settle(&mut self) {
+        let signalled: Vec<Pid> = self
+            .shown
+            .values()
+            .filter_map(|shown| shown.real)
+            .filter(|pid| {
+                let status = fs::read_to_string(format!("/proc/{pid}/status"));
+                status.is_ok_and(|status| is_ending(&status))
+            })
+            .collect();
+        for pid in signalled {
+            if let Ok(Some((pid, status))) =
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())
+            {
+                self.ended(pid, status);
+            }
+        }
+    }
+
     fn hide(&self, shown: &Shown) {
         if let Some(real) = shown.real {
             let _ = rustix::process::kill_process(real, Signal::KILL);
@@ -187,5 +208,34 @@ impl StandIns {
         {
             let _ = fs::rename(&name, format!("{name}.json"));
         }
+    }
+}
+
+/// Whether a process has ended, or has a signal before it that ends it.
+fn is_ending(status: &str) -> bool {
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value.unwrap_or("").trim().to_owned()
+    };
+    let pending = |name: &str| u64::from_str_radix(&field(name), 16).unwrap_or(0);
+    // SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGKILL, SIGTERM.
+    let ends = 0b100_0001_0010_0111;
+    field("State:").starts_with(['Z', 'X']) || (pending("SigPnd:") | pending("ShdPnd:")) & ends != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ending;
+
+    #[test]
+    fn a_signal_on_its_way_counts() {
+        let status = |state: &str, shared: &str| {
+            format!("Name:\tx\nState:\t{state}\nSigPnd:\t0000000000000000\nShdPnd:\t{shared}\n")
+        };
+        assert!(!is_ending(&status("S (sleeping)", "0000000000000000")));
+        assert!(is_ending(&status("S (sleeping)", "0000000000000100")));
+        assert!(is_ending(&status("S (sleeping)", "0000000000004000")));
+        assert!(!is_ending(&status("S (sleeping)", "0000000000010000")));
+        assert!(is_ending(&status("Z (zombie)", "0000000000000000")));
     }
 }

@@ -9,6 +9,7 @@ mod edge;
 pub mod journal;
 mod lifecycle;
 pub mod probe;
+pub mod prober;
 mod source;
 pub mod state;
 mod status;

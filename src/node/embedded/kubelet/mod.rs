@@ -6,15 +6,24 @@
 mod admission;
 mod backoff;
 mod edge;
+mod input;
 pub mod journal;
 mod lifecycle;
+mod mounting;
+mod pod;
 pub mod probe;
 pub mod prober;
+mod pull;
+mod request;
+mod restart;
 mod source;
+mod start;
 pub mod state;
 mod status;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod volume;
 
 pub use edge::{REQUESTS, run};
+pub use sync::{ApiView, Mirror};

@@ -3,23 +3,23 @@
 //! file watcher are the edge's ([`super::run`]) or, in tests, a fake clock's.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::admission;
 use super::backoff::BackOffs;
+pub use super::input::{Effect, Input, Request, Setting};
 use super::journal::{Journal, Moment};
+pub(super) use super::pod::{Phase, Pod, Record, Step, VolumeWork, Work};
 use super::probe::{ProbeAnswer, ProbeKind, Probes, Verdict};
 use super::source::{FileSource, Found};
 use super::volume;
-use crate::manifest::{Probe, StaticPod};
+use crate::manifest::StaticPod;
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::snapshot::{
-    ContainerSnapshot, ContainerState, ManifestsRead, NodeSnapshot, PodEvent, Sandbox,
+    ContainerSnapshot, ContainerState, ManifestsRead, NodeSnapshot, PodEvent,
 };
 
 /// Time between scans of the manifests directory (`fileCheckFrequency`).
@@ -28,206 +28,6 @@ const SCAN: Duration = Duration::from_secs(20);
 const WORKER_RETRY: Duration = Duration::from_secs(10);
 /// Pod events kept.
 const EVENTS: usize = 200;
-
-/// What the kubelet is told.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A file of the manifests directory was written, or removed.
-    File {
-        /// Its name.
-        name: String,
-        /// Whether it is gone.
-        removed: bool,
-    },
-    /// The watch of the manifests directory was lost or overflowed: scan now.
-    Rescan,
-    /// A process ended.
-    Exited {
-        /// Its container.
-        container: String,
-        /// Its exit code.
-        code: i32,
-    },
-    /// A probe was answered.
-    Probed {
-        /// Its container.
-        container: String,
-        /// Which probe.
-        kind: ProbeKind,
-        /// The answer.
-        answer: ProbeAnswer,
-    },
-    /// Somebody on the node asks for something (crictl, systemctl).
-    Request(Request),
-    /// The node shuts down: every container is asked to end.
-    Shutdown,
-}
-
-/// What node tools ask for.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Request {
-    /// `systemctl restart kubelet`.
-    RestartKubelet,
-    /// `systemctl stop kubelet`: containers keep running.
-    StopKubelet,
-    /// `systemctl start kubelet`.
-    StartKubelet,
-    /// `crictl stop ID`: seconds until it is killed; at once with 0.
-    StopContainer(String, u64),
-    /// A signal to the process of a container.
-    Signal(String, i32),
-    /// `crictl rm ID` of a container that ended (with `-f` of any).
-    RemoveContainer(String),
-    /// `crictl stopp ID`.
-    StopSandbox(String),
-    /// `crictl rmp -f ID`.
-    RemoveSandbox(String),
-}
-
-/// What must be done outside.
-#[derive(Debug, Clone)]
-pub enum Effect {
-    /// Start the process of this container.
-    Start(Box<ContainerSnapshot>, String),
-    /// Send SIGTERM.
-    Terminate(String),
-    /// Send SIGKILL.
-    Kill(String),
-    /// Probe a container; the answer is an input.
-    Probe {
-        /// Its container.
-        container: String,
-        /// Which probe.
-        kind: ProbeKind,
-        /// What to ask.
-        probe: Probe,
-    },
-}
-
-/// What the node is, to its kubelet.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// Name of the node.
-    pub node_name: String,
-    /// Address of the node.
-    pub node_ip: String,
-    /// Pace of everything that waits.
-    pub pace: Pace,
-    /// Host directory that is the node's `/`.
-    pub node_root: PathBuf,
-    /// Host directory of the simulation's state.
-    pub state_dir: PathBuf,
-    /// Executables the control-plane images contain.
-    pub programs: Vec<String>,
-    /// Seed of jitter and ids.
-    pub seed: u64,
-}
-
-/// Where a pod is in its life.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Phase {
-    /// Waits for another pod of the same name to end.
-    Queued { retry: Duration },
-    /// Rejected at admission, for good.
-    Rejected { reason: String, message: String },
-    /// Being run.
-    Active { since: Duration },
-    /// Being ended.
-    Terminating,
-    /// Ended; removed from everything at `gone`.
-    Terminated { gone: Duration },
-}
-
-/// What happens next to a container of an active pod.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
-    /// Waits for volumes and sandbox.
-    Idle,
-    /// Its image is pulled, in vain.
-    Pulling { until: Duration, text: String },
-    /// Waits until the image is pulled again.
-    PullBackOff {
-        retry: Duration,
-        delay: Duration,
-        shown: Duration,
-        text: String,
-    },
-    /// The image name is no image name, or the image may not be pulled.
-    Hopeless { reason: &'static str, text: String },
-    /// Will be made.
-    Create { at: Duration },
-    /// Was made, will be started.
-    Start { id: String, at: Duration },
-    /// Could not be made; will be tried again.
-    CreateFailed {
-        retry: Duration,
-        reason: &'static str,
-        text: String,
-    },
-    /// Runs.
-    Running { id: String },
-    /// Ended; the kubelet notices at `noticed`.
-    Exited { noticed: Duration },
-    /// Waits in crash back-off.
-    BackOff {
-        until: Duration,
-        shown: Duration,
-        text: String,
-    },
-    /// Ended and stays so (`restartPolicy`).
-    Done,
-}
-
-/// A container of a pod as the kubelet sees it.
-#[derive(Debug, Clone)]
-pub(super) struct Work {
-    pub name: String,
-    pub step: Step,
-}
-
-/// A volume on its way.
-#[derive(Debug, Clone)]
-pub(super) struct VolumeWork {
-    pub name: String,
-    pub ready: bool,
-    pub retry: Duration,
-    pub delay: Duration,
-}
-
-/// A pod of the kubelet.
-#[derive(Debug, Clone)]
-pub(super) struct Pod {
-    pub spec: Arc<StaticPod>,
-    pub path: String,
-    pub phase: Phase,
-    pub start_time: Option<Timestamp>,
-    pub volumes: Vec<VolumeWork>,
-    pub volumes_reported: bool,
-    pub sandbox: Option<Sandbox>,
-    pub sandboxes: u32,
-    pub work: Vec<Work>,
-    /// Comes back under the same UID once it has ended.
-    pub again: Option<Found>,
-    /// When each condition last changed, and to what.
-    pub conditions: BTreeMap<&'static str, (bool, Timestamp)>,
-    pub fingerprint: u64,
-    pub look_again: Duration,
-}
-
-/// A container of the runtime.
-#[derive(Debug, Clone)]
-pub(super) struct Record {
-    pub view: ContainerSnapshot,
-    pub probes: Probes,
-    /// Time its process ended, on the node's clock.
-    pub finished_at: Duration,
-    /// When SIGKILL follows the SIGTERM.
-    pub kill_at: Option<Duration>,
-    /// When the kernel kills it for its memory.
-    pub oom_at: Option<Duration>,
-    pub killed: Option<&'static str>,
-}
 
 /// The kubelet and the runtime of a node.
 pub struct Kubelet {
@@ -256,6 +56,9 @@ pub struct Kubelet {
     pub(super) dice: u64,
     /// Exited containers of an earlier boot, by pod UID: their restart counts go on.
     pub(super) remembered: HashMap<String, Vec<Record>>,
+    /// Mirror pods the kubelet knows of: name to UID of the static pod they mirror.
+    pub(super) mirrored: BTreeMap<String, String>,
+    pub(super) housekeeping: Duration,
 }
 
 impl Kubelet {
@@ -286,6 +89,8 @@ impl Kubelet {
             sequence: 0,
             dice: setting.seed | 1,
             remembered: HashMap::new(),
+            mirrored: BTreeMap::new(),
+            housekeeping: now.at,
             setting,
         };
         if let Some(before) = before {
@@ -351,7 +156,7 @@ impl Kubelet {
         }
     }
 
-    fn announce(&mut self) {
+    pub(super) fn announce(&mut self) {
         self.journal
             .systemd("Started kubelet.service - kubelet: The Kubernetes Node Agent.");
         let version = crate::node::embedded::version::KUBERNETES;
@@ -437,13 +242,13 @@ impl Kubelet {
 
     /// In fast pace the scan that confirms (or undoes) a change follows it closely; otherwise
     /// scans keep their real period, so that an unchanged fault does not flood the journal.
-    fn hasten_scan(&mut self) {
+    pub(super) fn hasten_scan(&mut self) {
         if self.setting.pace == Pace::Fast {
             self.next_scan = self.next_scan.min(self.now.at + self.scaled(SCAN));
         }
     }
 
-    fn scan(&mut self) {
+    pub(super) fn scan(&mut self) {
         let set = self
             .source
             .scan(&self.node, &self.setting.node_name, &mut self.journal);
@@ -563,6 +368,7 @@ impl Kubelet {
             conditions: BTreeMap::new(),
             fingerprint: 0,
             look_again: Duration::ZERO,
+            syncs: Vec::new(),
             phase,
             spec: spec.clone(),
         };
@@ -588,21 +394,6 @@ impl Kubelet {
             record.view.ready = false;
             record.kill_at = Some(record.kill_at.map_or(kill_at, |at| at.min(kill_at)));
             self.effects.push(Effect::Terminate(id.to_owned()));
-        }
-    }
-
-    /// A signal from somebody on the node: SIGTERM asks the process to end, others that end processes
-    /// end it.
-    fn signal(&mut self, id: &str, signal: i32) {
-        let running = |r: &&mut Record| r.view.id == id && r.view.state == ContainerState::Running;
-        if let Some(record) = self.records.iter_mut().find(running) {
-            record.view.ready = false;
-            if [2, 15].contains(&signal) {
-                self.effects.push(Effect::Terminate(id.to_owned()));
-            } else {
-                record.killed = Some("SIGKILL");
-                self.effects.push(Effect::Kill(id.to_owned()));
-            }
         }
     }
 
@@ -651,7 +442,9 @@ impl Kubelet {
             ProbeAnswer::Error(_) => None,
         };
         let before = (record.view.ready, record.probes.started());
+        let health = (record.probes.started(), record.probes.ready());
         let verdict = record.probes.answer(kind, ok, now, pace);
+        let changed = health != (record.probes.started(), record.probes.ready());
         if record.view.state != ContainerState::Running {
             return;
         }
@@ -659,6 +452,9 @@ impl Kubelet {
         self.moved |= before != (record.view.ready, record.probes.started());
         let (uid, name) = (record.view.pod_uid.clone(), record.view.name.clone());
         let terminating = record.kill_at.is_some();
+        if changed {
+            self.sync_after(&uid, &[Duration::ZERO, Duration::from_secs(1)]);
+        }
         match &answer {
             ProbeAnswer::Success => {}
             ProbeAnswer::Failure(text) => {
@@ -683,89 +479,6 @@ impl Kubelet {
         }
     }
 
-    fn requested(&mut self, request: Request) {
-        match request {
-            Request::RestartKubelet => {
-                if self.active {
-                    self.stop_kubelet();
-                }
-                self.start_kubelet();
-            }
-            Request::StopKubelet if self.active => self.stop_kubelet(),
-            Request::StartKubelet if !self.active => self.start_kubelet(),
-            Request::StopKubelet | Request::StartKubelet => {}
-            Request::StopContainer(id, seconds) => {
-                self.terminate(&id, Duration::from_secs(seconds));
-            }
-            Request::Signal(id, signal) => self.signal(&id, signal),
-            Request::RemoveContainer(id) => {
-                let running = |r: &&Record| r.view.state == ContainerState::Running;
-                if self
-                    .records
-                    .iter()
-                    .filter(|r| r.view.id == id)
-                    .any(|r| running(&r))
-                {
-                    self.terminate(&id, Duration::ZERO);
-                } else {
-                    self.discard(&id);
-                }
-            }
-            Request::StopSandbox(id) | Request::RemoveSandbox(id) => {
-                let mut running = Vec::new();
-                for pod in &mut self.pods {
-                    let Some(sandbox) = pod.sandbox.as_mut().filter(|s| s.id == id) else {
-                        continue;
-                    };
-                    sandbox.ready = false;
-                    let uid = &pod.spec.uid;
-                    let of_pod = self.records.iter().filter(|r| r.view.pod_uid == *uid);
-                    running.extend(of_pod.map(|r| r.view.id.clone()));
-                }
-                for id in running {
-                    self.terminate(&id, Duration::from_secs(10));
-                }
-            }
-        }
-    }
-
-    fn stop_kubelet(&mut self) {
-        self.active = false;
-        self.journal
-            .systemd("Stopping kubelet.service - kubelet: The Kubernetes Node Agent...");
-        self.journal
-            .systemd("kubelet.service: Deactivated successfully.");
-        self.journal
-            .systemd("Stopped kubelet.service - kubelet: The Kubernetes Node Agent.");
-    }
-
-    fn start_kubelet(&mut self) {
-        self.active = true;
-        self.pid = self.take_pid();
-        self.journal.set_pid(self.pid);
-        self.kubelet_started = self.now.wall;
-        self.backoffs.clear();
-        self.source = FileSource::default();
-        self.announce();
-        // A new kubelet knows nothing of back-offs: what waits is tried at once.
-        let now = self.now.at;
-        for pod in &mut self.pods {
-            for work in &mut pod.work {
-                match &mut work.step {
-                    Step::BackOff { until, .. } => *until = now,
-                    Step::PullBackOff { retry, .. } => *retry = now,
-                    _ => {}
-                }
-            }
-            for volume in pod.volumes.iter_mut().filter(|v| !v.ready) {
-                volume.retry = now;
-                volume.delay = Duration::ZERO;
-            }
-        }
-        self.acted_on = ManifestsRead::of(&self.node);
-        self.scan();
-    }
-
     /// The next time something is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
@@ -784,6 +497,9 @@ impl Kubelet {
         }
         if self.active && !self.shutting_down {
             consider(self.next_scan);
+            self.housekeeping_deadline()
+                .into_iter()
+                .for_each(&mut consider);
             self.pods
                 .iter()
                 .for_each(|pod| self.pod_deadlines(pod, &mut consider));
@@ -916,7 +632,6 @@ pub(super) fn log_dir(pod: &StaticPod) -> String {
     )
 }
 
-/// A UID as part of a path: a manifest may set any string as UID.
 /// Whether an input confirms what is known: a probe that succeeded.
 fn is_good_news(input: &Input) -> bool {
     matches!(
@@ -928,6 +643,7 @@ fn is_good_news(input: &Input) -> bool {
     )
 }
 
+/// A UID as part of a path: a manifest may set any string as UID.
 fn safe(uid: &str) -> String {
     uid.replace('/', "_")
 }

@@ -29,16 +29,15 @@ pub enum Image {
 #[must_use]
 pub fn find(reference: &str) -> Image {
     let (repository, tag) = split(reference);
-    let bad = |c: char| !(c.is_ascii_alphanumeric() || "./-_:@".contains(c));
-    if reference.contains(bad) || repository.chars().any(|c| c.is_ascii_uppercase()) {
+    if let Some(problem) = problem(reference, repository, tag) {
         return Image::Invalid(format!(
-            "Failed to apply default image tag \"{reference}\": couldn't parse image name \"{reference}\": invalid reference format"
+            "Failed to apply default image tag \"{reference}\": couldn't parse image name \"{reference}\": {problem}"
         ));
     }
     let not_found = || {
         let full = format!("{repository}:{tag}");
         Image::Missing(format!(
-            "rpc error: code = NotFound desc = failed to pull and unpack image \"{full}\": failed to resolve reference \"{full}\": {full}: not found"
+            "failed to pull and unpack image \"{full}\": failed to resolve reference \"{full}\": {full}: not found"
         ))
     };
     for (name, present) in CONTROL_PLANE {
@@ -62,6 +61,37 @@ pub fn find(reference: &str) -> Image {
         return not_found();
     }
     Image::Other
+}
+
+/// Why a reference is none (`github.com/distribution/reference`).
+fn problem(reference: &str, repository: &str, tag: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let component = |part: &str| {
+        let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        ends(part.chars().next()) && ends(part.chars().last()) && part.chars().all(allowed)
+    };
+    // A port belongs to the registry only.
+    let mut parts = repository.split('/');
+    let first = parts.next().unwrap_or("");
+    let (host, port) = first.split_once(':').unwrap_or((first, "1"));
+    let is_port = !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
+    let tagged = !tag.is_empty()
+        && tag.len() <= 128
+        && tag.chars().all(allowed)
+        && !tag.starts_with(['.', '-']);
+    if !(component(host) && is_port && parts.all(component) && tagged) {
+        return Some("invalid reference format".into());
+    }
+    let is_registry = first.contains(['.', ':']) || first == "localhost";
+    let remote = match reference.split_once('/') {
+        Some((_, rest)) if is_registry => split(rest).0.to_owned(),
+        Some(_) => repository.to_owned(),
+        None => format!("library/{repository}"),
+    };
+    remote
+        .chars()
+        .any(|c| c.is_ascii_uppercase())
+        .then(|| format!("invalid reference format: repository name ({remote}) must be lowercase"))
 }
 
 /// Repository and tag (or `latest`).

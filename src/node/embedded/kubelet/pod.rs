@@ -1,0 +1,119 @@
+//! What the kubelet knows of its pods, and the runtime of its containers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::probe::Probes;
+use super::source::Found;
+use crate::manifest::StaticPod;
+use crate::node::embedded::snapshot::{ContainerSnapshot, Sandbox};
+
+/// Where a pod is in its life.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Phase {
+    /// Waits for another pod of the same name to end.
+    Queued { retry: Duration },
+    /// Rejected at admission, for good.
+    Rejected { reason: String, message: String },
+    /// Being run.
+    Active { since: Duration },
+    /// Being ended.
+    Terminating,
+    /// Ended; removed from everything at `gone`.
+    Terminated { gone: Duration },
+}
+
+/// What happens next to a container of an active pod.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// Waits for volumes and sandbox.
+    Idle,
+    /// Its image is pulled, in vain.
+    Pulling { until: Duration, text: String },
+    /// Waits until the image is pulled again.
+    PullBackOff {
+        retry: Duration,
+        delay: Duration,
+        shown: Duration,
+        text: String,
+    },
+    /// The image name is no image name, or the image may not be pulled.
+    Hopeless { reason: &'static str, text: String },
+    /// Will be made.
+    Create { at: Duration },
+    /// Was made, will be started.
+    Start { id: String, at: Duration },
+    /// Could not be made; will be tried again.
+    CreateFailed {
+        retry: Duration,
+        reason: &'static str,
+        text: String,
+    },
+    /// Runs.
+    Running { id: String },
+    /// Ended; the kubelet notices at `noticed`.
+    Exited { noticed: Duration },
+    /// Waits in crash back-off.
+    BackOff {
+        until: Duration,
+        shown: Duration,
+        text: String,
+    },
+    /// Ended and stays so (`restartPolicy`).
+    Done,
+}
+
+/// A container of a pod as the kubelet sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub name: String,
+    pub step: Step,
+}
+
+/// A volume on its way.
+#[derive(Debug, Clone)]
+pub(super) struct VolumeWork {
+    pub name: String,
+    pub ready: bool,
+    pub retry: Duration,
+    pub delay: Duration,
+}
+
+/// A pod of the kubelet.
+#[derive(Debug, Clone)]
+pub(super) struct Pod {
+    pub spec: Arc<StaticPod>,
+    pub path: String,
+    pub phase: Phase,
+    pub start_time: Option<Timestamp>,
+    pub volumes: Vec<VolumeWork>,
+    pub volumes_reported: bool,
+    pub sandbox: Option<Sandbox>,
+    pub sandboxes: u32,
+    pub work: Vec<Work>,
+    /// Comes back under the same UID once it has ended.
+    pub again: Option<Found>,
+    /// When each condition last changed, and to what.
+    pub conditions: BTreeMap<&'static str, (bool, Timestamp)>,
+    pub fingerprint: u64,
+    pub look_again: Duration,
+    /// When its worker looks at it again though nothing else is due.
+    pub syncs: Vec<Duration>,
+}
+
+/// A container of the runtime.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub view: ContainerSnapshot,
+    pub probes: Probes,
+    /// Time its process ended, on the node's clock.
+    pub finished_at: Duration,
+    /// When SIGKILL follows the SIGTERM.
+    pub kill_at: Option<Duration>,
+    /// When the kernel kills it for its memory.
+    pub oom_at: Option<Duration>,
+    pub killed: Option<&'static str>,
+}

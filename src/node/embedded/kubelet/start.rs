@@ -1,0 +1,270 @@
+//! Making and starting containers (`pkg/kubelet/kuberuntime/kuberuntime_container.go`).
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::journal::quote;
+use super::probe::Probes;
+use super::state::{Effect, Kubelet, Record, Step, log_dir, log_link};
+use super::volume;
+use crate::manifest::Container;
+use crate::node::embedded::process::go_error_text;
+use crate::node::embedded::runtime::image::{self, Image};
+use crate::node::embedded::snapshot::{
+    ContainerSnapshot, ContainerState, base_name, container_dir,
+};
+
+/// An API server with less memory than this does not live.
+const API_SERVER_MEMORY: u64 = 128 << 20;
+
+impl Kubelet {
+    pub(super) fn create(&mut self, index: usize, container: &Container) -> Step {
+        let (now, wall) = (self.now.at, self.now.wall);
+        let Some(pod) = self.pods.get(index) else {
+            return Step::Idle;
+        };
+        let spec = pod.spec.clone();
+        let sandbox_id = pod
+            .sandbox
+            .as_ref()
+            .map(|s| s.id.clone())
+            .unwrap_or_default();
+        let mounts = match volume::mounts(&self.node, &spec, container) {
+            Ok(mounts) => mounts,
+            Err(text) => {
+                let event = format!("Error: {text}");
+                self.event(
+                    &spec.uid,
+                    Some(&container.name),
+                    "Warning",
+                    "Failed",
+                    &event,
+                );
+                let error = format!(
+                    "failed to \"StartContainer\" for \"{}\" with CreateContainerError: {}",
+                    container.name,
+                    quote(&text)
+                );
+                self.sync_error(&spec.uid, &spec.full_name(), &error);
+                return Step::CreateFailed {
+                    retry: now + self.jittered(Duration::from_secs(10)),
+                    reason: "CreateContainerError",
+                    text,
+                };
+            }
+        };
+        let attempt = self
+            .records
+            .iter()
+            .filter(|r| r.view.pod_uid == spec.uid && r.view.name == container.name)
+            .map(|r| r.view.attempt + 1)
+            .max()
+            .unwrap_or(0);
+        let id = identifier(&[
+            &spec.uid,
+            &container.name,
+            &attempt.to_string(),
+            &wall.to_string(),
+        ]);
+        let argv = match (container.argv(), image::find(&container.image)) {
+            // Without a command the image's own entry point runs.
+            (mut argv, Image::Program(program)) if container.command.is_empty() => {
+                argv.insert(0, program.to_owned());
+                argv
+            }
+            (argv, _) => argv,
+        };
+        let log_path = format!("{}/{}/{attempt}.log", log_dir(&spec), container.name);
+        let view = ContainerSnapshot {
+            id: id.clone(),
+            pod_uid: spec.uid.clone(),
+            pod_name: spec.name.clone(),
+            pod_namespace: spec.namespace.clone(),
+            sandbox_id,
+            name: container.name.clone(),
+            image: container.image.clone(),
+            attempt,
+            state: ContainerState::Created,
+            created: wall,
+            started: None,
+            finished: None,
+            exit_code: None,
+            reason: None,
+            message: None,
+            argv,
+            pid: self.take_pid(),
+            mounts,
+            log_path,
+            ready: false,
+            ports: container
+                .ports
+                .iter()
+                .map(|p| (p.name.clone(), p.container_port))
+                .collect(),
+        };
+        // The link is for people who look under /var/log/containers; nothing depends on it.
+        let link = log_link(&view);
+        let _ = self.node.create_dir_all("/var/log/containers", 0o755);
+        let _ = self.node.remove_file(&link);
+        let _ = self.node.symlink(&view.log_path, &link);
+        self.event(
+            &spec.uid,
+            Some(&container.name),
+            "Normal",
+            "Created",
+            "Container created",
+        );
+        self.records.push(Record {
+            view,
+            probes: Probes::default(),
+            finished_at: now,
+            kill_at: None,
+            oom_at: None,
+            killed: None,
+        });
+        self.keep_one_dead(&spec.uid, &container.name);
+        Step::Start {
+            id,
+            at: now + self.scaled(Duration::from_millis(300)),
+        }
+    }
+
+    /// Of the containers that ended the kubelet keeps the newest.
+    pub(super) fn keep_one_dead(&mut self, uid: &str, name: &str) {
+        let mut dead: Vec<(u32, String)> = self
+            .records
+            .iter()
+            .filter(|r| r.view.pod_uid == uid && r.view.name == name)
+            .filter(|r| r.view.state == ContainerState::Exited)
+            .map(|r| (r.view.attempt, r.view.id.clone()))
+            .collect();
+        dead.sort_unstable();
+        dead.pop();
+        for (_, id) in dead {
+            self.discard(&id);
+        }
+    }
+
+    pub(super) fn start(&mut self, index: usize, container: &Container, id: &str) -> Step {
+        let now = self.now;
+        let pace = self.setting.pace;
+        let Some(pod) = self.pods.get(index) else {
+            return Step::Idle;
+        };
+        let (uid, full_name) = (pod.spec.uid.clone(), pod.spec.full_name());
+        let programs = self.setting.programs.clone();
+        let Some(position) = self.records.iter().position(|r| r.view.id == id) else {
+            return Step::Exited { noticed: now.at };
+        };
+        let Some(record) = self.records.get_mut(position) else {
+            return Step::Idle;
+        };
+        let rootfs = record
+            .view
+            .rootfs(&self.setting.node_root, &self.setting.state_dir);
+        let prepared = rootfs.prepare().map_err(|(mount, error)| {
+            format!(
+                "error mounting \"{}\" to rootfs at \"{}\": {}",
+                mount.node_path,
+                mount.container_path,
+                go_error_text(&error)
+            )
+        });
+        let program = executable(&record.view.argv, &container.image, &programs);
+        let outcome = prepared.and(program);
+        match outcome {
+            Ok(program) => {
+                record.view.state = ContainerState::Running;
+                record.view.started = Some(now.wall);
+                record.probes = Probes::start(container, now.at, pace);
+                record.view.ready = record.probes.ready();
+                let needs = if program == "kube-apiserver" {
+                    API_SERVER_MEMORY
+                } else {
+                    16 << 20
+                };
+                if container.memory_limit.is_some_and(|limit| limit < needs) {
+                    record.oom_at = Some(now.at + pace.scale(Duration::from_millis(900)));
+                }
+                let view = record.view.clone();
+                self.effects.push(Effect::Start(Box::new(view), program));
+                self.event(
+                    &uid,
+                    Some(&container.name),
+                    "Normal",
+                    "Started",
+                    "Container started",
+                );
+                let later = [600, 1000].map(Duration::from_millis);
+                self.sync_after(&uid, &later);
+                Step::Running { id: id.to_owned() }
+            }
+            Err(problem) => {
+                let text = format!(
+                    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: {problem}"
+                );
+                record.view.state = ContainerState::Exited;
+                record.view.finished = Some(now.wall);
+                record.view.exit_code = Some(128);
+                record.view.reason = Some("StartError".into());
+                record.view.message = Some(text.clone());
+                record.finished_at = now.at;
+                let _ = std::fs::remove_dir_all(
+                    container_dir(&self.setting.state_dir, id).join("binds"),
+                );
+                let grpc = format!("rpc error: code = Unknown desc = {text}");
+                self.journal.error(
+                    "remote_runtime.go:435",
+                    "StartContainer from runtime service failed",
+                    &[("err", &grpc), ("containerID", id)],
+                );
+                let error = format!(
+                    "failed to \"StartContainer\" for \"{}\" with RunContainerError: {}",
+                    container.name,
+                    quote(&text)
+                );
+                self.sync_error(&uid, &full_name, &error);
+                let event = format!("Error: {text}");
+                self.event(&uid, Some(&container.name), "Warning", "Failed", &event);
+                let noticed =
+                    now.at + self.scaled(Duration::from_millis(400)) + self.dice_up_to(700);
+                Step::Exited { noticed }
+            }
+        }
+    }
+}
+
+/// The program a command line starts, or why it cannot be started.
+fn executable(argv: &[String], reference: &str, programs: &[String]) -> Result<String, String> {
+    let Some(first) = argv.first() else {
+        return Ok(String::new());
+    };
+    let Image::Program(own) = image::find(reference) else {
+        // Images the node only pretends to have: whatever they run idles.
+        return Ok(String::new());
+    };
+    let name = base_name(first);
+    let in_path = ["", "/usr/local/bin/", "/usr/bin/../local/bin/"];
+    let is_own = name == own && in_path.iter().any(|dir| *first == format!("{dir}{own}"));
+    if is_own && programs.iter().any(|p| p == own) {
+        return Ok(own.to_owned());
+    }
+    if is_own {
+        return Ok(String::new());
+    }
+    Err(if first.contains('/') {
+        format!("exec: {first:?}: stat {first}: no such file or directory")
+    } else {
+        format!("exec: {first:?}: executable file not found in $PATH")
+    })
+}
+
+/// An id of 64 hex digits, as the runtime gives.
+pub(super) fn identifier(parts: &[&str]) -> String {
+    let mut out = String::with_capacity(64);
+    for byte in Sha256::digest(parts.join("\0").as_bytes()) {
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
+}

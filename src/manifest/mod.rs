@@ -38,6 +38,8 @@ pub struct StaticPod {
     pub grace_seconds: u64,
     /// `Always`, `OnFailure` or `Never`.
     pub restart_policy: String,
+    /// Labels its node must have.
+    pub node_selector: Vec<(String, String)>,
 }
 
 /// A container of a static pod.
@@ -67,6 +69,23 @@ pub struct Container {
     pub memory_limit: Option<u64>,
     /// CPU request in thousandths of a core.
     pub cpu_request_milli: u64,
+    /// Memory request in bytes.
+    pub memory_request: u64,
+    /// What its security context, or its pod's, says.
+    pub security: Security,
+    /// Variables with plain values, in order.
+    pub env: Vec<(String, String)>,
+}
+
+/// The parts of a security context that decide which files a process can use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// `readOnlyRootFilesystem`.
+    pub read_only_root: bool,
+    /// `runAsUser`; `None` for the user of the image.
+    pub user: Option<u32>,
+    /// `runAsNonRoot`.
+    pub non_root: bool,
 }
 
 impl Container {
@@ -88,6 +107,8 @@ pub struct VolumeMount {
     pub mount_path: String,
     /// Path within the volume; empty for its root.
     pub sub_path: String,
+    /// The same with `$(NAME)` for variables of the container.
+    pub sub_path_expr: String,
     /// Whether the container may not write.
     pub read_only: bool,
 }
@@ -247,7 +268,11 @@ impl StaticPod {
 
     fn from_value(value: Value, uid: String) -> Self {
         let spec = value.get("spec");
-        let containers = list(spec, "containers").map(container).collect();
+        let of_pod = spec.and_then(|spec| spec.get("securityContext"));
+        let containers = list(spec, "containers")
+            .map(|value| container(value, of_pod))
+            .collect();
+        let node_selector = pairs(spec, "nodeSelector");
         let volumes = list(spec, "volumes").map(volume).collect();
         Self {
             name: text(&value, "/metadata/name").to_owned(),
@@ -260,6 +285,7 @@ impl StaticPod {
                 .unwrap_or(30)
                 .min(LONGEST_GRACE),
             restart_policy: string(spec, "restartPolicy"),
+            node_selector,
             value,
         }
     }
@@ -468,7 +494,35 @@ fn strings(value: &Value, field: &str) -> Vec<String> {
         .collect()
 }
 
-fn container(value: &Value) -> Container {
+fn pairs(value: Option<&Value>, field: &str) -> Vec<(String, String)> {
+    let map = value.and_then(|v| v.get(field)).and_then(Value::as_object);
+    map.into_iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or("").to_owned()))
+        .collect()
+}
+
+/// A field of the container's security context counts more than one of the pod's.
+fn security(container: &Value, of_pod: Option<&Value>) -> Security {
+    let own = container.get("securityContext");
+    let has = |field: &str| {
+        [own, of_pod]
+            .into_iter()
+            .flatten()
+            .find_map(|c| c.get(field))
+    };
+    Security {
+        read_only_root: flag(own, "readOnlyRootFilesystem"),
+        user: has("runAsUser")
+            .and_then(Value::as_u64)
+            .and_then(|user| u32::try_from(user).ok()),
+        non_root: has("runAsNonRoot")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
+    }
+}
+
+fn container(value: &Value, of_pod: Option<&Value>) -> Container {
     let this = Some(value);
     Container {
         name: string(this, "name"),
@@ -480,6 +534,7 @@ fn container(value: &Value) -> Container {
                 volume: string(Some(mount), "name"),
                 mount_path: string(Some(mount), "mountPath"),
                 sub_path: string(Some(mount), "subPath"),
+                sub_path_expr: string(Some(mount), "subPathExpr"),
                 read_only: flag(Some(mount), "readOnly"),
             })
             .collect(),
@@ -497,6 +552,11 @@ fn container(value: &Value) -> Container {
         pull_policy: string(this, "imagePullPolicy"),
         memory_limit: quantity(value, "/resources/limits/memory").map(|q| q / 1000),
         cpu_request_milli: quantity(value, "/resources/requests/cpu").unwrap_or(0),
+        memory_request: quantity(value, "/resources/requests/memory").map_or(0, |q| q / 1000),
+        security: security(value, of_pod),
+        env: list(this, "env")
+            .map(|env| (string(Some(env), "name"), string(Some(env), "value")))
+            .collect(),
     }
 }
 

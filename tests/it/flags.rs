@@ -240,6 +240,7 @@ impl Row {
             output: output.clone(),
             terminate: terminate.clone(),
             pid: 4242,
+            own_network: false,
         };
         let mut api = machine.api.subscribe();
         let program = KubeApiServer::new(machine.clone());

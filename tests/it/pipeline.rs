@@ -165,6 +165,7 @@ impl Lab {
             output: Arc::new(Silent),
             terminate: terminate.clone(),
             pid: 1,
+            own_network: false,
         };
         let program = KubeApiServer::new(machine.clone());
         let mut api = machine.api.subscribe();

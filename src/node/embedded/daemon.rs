@@ -24,6 +24,7 @@ use super::objects;
 use super::pace::Pace;
 use super::process::Programs;
 use super::root::{self, Spec};
+use super::runtime::go_runner::GoRunner;
 use super::store::{Op, Store, StoreError};
 
 /// Format of `state/node.json`.
@@ -313,6 +314,7 @@ fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
 /// The kubelet with the programs its static pods run.
 async fn kubelet(machine: Arc<Machine>, shutdown: CancellationToken) {
     let programs = Programs::new()
+        .with("go-runner", Arc::new(GoRunner))
         .with(
             "kube-apiserver",
             Arc::new(KubeApiServer::new(machine.clone())),

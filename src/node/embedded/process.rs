@@ -28,6 +28,8 @@ pub struct Process {
     pub terminate: CancellationToken,
     /// Its process id on the node (simulated).
     pub pid: u32,
+    /// Whether it has a network of its own instead of the node's.
+    pub own_network: bool,
 }
 
 /// Standard output and error of a process: whole lines, without the line break.

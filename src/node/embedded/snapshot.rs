@@ -138,6 +138,15 @@ pub struct ContainerSnapshot {
     pub message: Option<String>,
     /// Command line of its process.
     pub argv: Vec<String>,
+    /// Whether its root file system is read-only.
+    #[serde(default)]
+    pub read_only_root: bool,
+    /// User its process runs as.
+    #[serde(default)]
+    pub user: u32,
+    /// Whether it has a network of its own instead of the node's.
+    #[serde(default)]
+    pub own_network: bool,
     /// Process id on the node, simulated.
     pub pid: u32,
     /// Mounts as they were made.
@@ -396,6 +405,8 @@ impl ContainerSnapshot {
             container_dir(state_dir, &self.id).join("rootfs"),
             self.mounts.clone(),
         )
+        .read_only(self.read_only_root)
+        .seen_by(self.user)
     }
 }
 

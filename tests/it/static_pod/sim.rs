@@ -1,7 +1,9 @@
 //! A node on a fake clock: the real kubelet, and the real programs, run for real while the clock stands.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use ckslab::manifest::Probe;
@@ -10,17 +12,17 @@ use ckslab::node::embedded::cluster::bootstrap;
 use ckslab::node::embedded::confine::Confined;
 use ckslab::node::embedded::kubelet::journal::Moment;
 use ckslab::node::embedded::kubelet::probe::ProbeAnswer;
-use ckslab::node::embedded::kubelet::prober;
 use ckslab::node::embedded::kubelet::state::{Effect, Input, Kubelet, Setting};
+use ckslab::node::embedded::kubelet::{ApiView, Mirror, prober};
 use ckslab::node::embedded::machine::Machine;
 use ckslab::node::embedded::pace::Pace;
 use ckslab::node::embedded::process::{Output, Process, Program};
 use ckslab::node::embedded::root;
 use ckslab::node::embedded::runtime::log::ContainerLog;
-use ckslab::node::embedded::snapshot::{ContainerSnapshot, MANIFESTS};
+use ckslab::node::embedded::snapshot::{ContainerSnapshot, MANIFESTS, PodEvent};
 use ckslab::node::embedded::store::{Op, Store};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,60 @@ use super::{scan_phase, text};
 const START_UP: Duration = Duration::from_secs(6);
 /// From the start of an API server until it gives up on what it was given.
 const FAILURE: Duration = Duration::from_millis(700);
+
+/// The UID every mirror pod has here.
+const MIRROR: &str = "70080ecd-af80-4032-874d-ac9758a67095";
+
+/// The API server as the kubelet sees it, by the fake clock.
+struct View {
+    machine: Arc<Machine>,
+    up: AtomicBool,
+}
+
+impl ApiView for View {
+    fn serving(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    fn mirror(&self, namespace: &str, name: &str) -> Option<Mirror> {
+        self.machine.mirror(namespace, name)
+    }
+}
+
+/// The files of a node, made once.
+static FILES: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = root::Spec::new(0);
+    std::fs::create_dir_all(dir.path().join("root")).unwrap();
+    std::fs::create_dir_all(dir.path().join("state")).unwrap();
+    root::create(&dir.path().join("root"), &dir.path().join("state"), &spec).unwrap();
+    dir
+});
+
+/// The objects of a new cluster, made once.
+static OBJECTS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
+    bootstrap::entries(&bootstrap::Facts {
+        node_ip: "172.18.0.2".into(),
+        worker_ip: "172.18.0.3".into(),
+        server: "https://172.18.0.2:6443".into(),
+        ca_pem: String::new(),
+        front_proxy_ca_pem: String::new(),
+        now: "2026-11-24T07:00:00Z".parse().unwrap(),
+    })
+});
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
 
 /// The output of a container: in its log on the node, and kept.
 struct Kept {
@@ -76,6 +132,10 @@ pub(super) struct Sim {
     runtime: tokio::runtime::Runtime,
     machine: Arc<Machine>,
     servers: BTreeMap<String, Server>,
+    /// What a registered kubelet sees of the API server; `None` for a kubelet on its own.
+    view: Option<Arc<View>>,
+    /// Events as they were at the first edit.
+    pub(super) before: Vec<PodEvent>,
     /// Containers seen, in order, in their latest state.
     pub(super) seen: Vec<ContainerSnapshot>,
     pub(super) old: String,
@@ -97,7 +157,10 @@ impl Sim {
             node_ip: "172.18.0.2".into(),
             api_port: 0,
         };
-        root::create(&node_root, &state_dir, &spec).unwrap();
+        copy(
+            &FILES.path().join("root/etc/kubernetes"),
+            &node_root.join("etc/kubernetes"),
+        );
         let node = Confined::new(&node_root);
         // As on the recorded node: nothing is there yet that the cases are about.
         node.remove_all(MANIFESTS).unwrap();
@@ -114,13 +177,20 @@ impl Sim {
             api_port: 0,
             node_root: node_root.clone(),
             state_dir: state_dir.clone(),
-            store: objects(&spec),
+            store: objects(),
             etcd_up: tokio::sync::watch::Sender::new(true),
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
         });
         let start: Timestamp = "2026-11-24T07:00:00Z".parse().unwrap();
+        let view = stubborn.then(|| {
+            Arc::new(View {
+                machine: machine.clone(),
+                up: AtomicBool::new(false),
+            })
+        });
         let setting = Setting {
+            api: view.clone().map(|view| -> Arc<dyn ApiView> { view }),
             node_name: node_name.to_owned(),
             node_ip: spec.node_ip,
             pace: Pace::Real,
@@ -148,6 +218,8 @@ impl Sim {
                 .unwrap(),
             machine,
             servers: BTreeMap::new(),
+            view,
+            before: Vec::new(),
             seen: Vec::new(),
             old: String::new(),
             old_end: Duration::ZERO,
@@ -233,6 +305,7 @@ impl Sim {
     fn step(&mut self, inputs: Vec<Input>) {
         let wall = self.start.checked_add(self.now).unwrap();
         let moment = Moment { at: self.now, wall };
+        self.look_at_api();
         // Probes alone change no container of interest.
         let mut quiet = inputs.iter().all(|i| matches!(i, Input::Probed { .. }));
         for effect in self.kubelet.step(moment, inputs) {
@@ -254,6 +327,31 @@ impl Sim {
             match self.seen.iter_mut().find(|c| c.id == view.id) {
                 Some(known) => *known = view,
                 None => self.seen.push(view),
+            }
+        }
+    }
+
+    /// Whether the API server answers; when it does, its mirror pods are those of the kubelet.
+    fn look_at_api(&mut self) {
+        let Some(view) = self.view.clone() else {
+            return;
+        };
+        let up = self.servers.values().any(|server| {
+            server.task.is_some()
+                && !server.terminate.is_cancelled()
+                && self.now >= server.started + START_UP
+        });
+        view.up.store(up, Ordering::Relaxed);
+        if up {
+            for pod in self.kubelet.snapshot().pods {
+                let value = json!({"metadata": {
+                    "uid": MIRROR,
+                    "annotations": {"kubernetes.io/config.mirror": pod.uid},
+                }});
+                let key = format!("/registry/core/pods/{}/{}", pod.namespace, pod.name);
+                let value = Arc::new(value);
+                let put = Op::Put { key, value };
+                self.machine.store.commit_blocking(vec![put]).unwrap();
             }
         }
     }
@@ -324,6 +422,7 @@ impl Sim {
             output: output.clone(),
             terminate: terminate.clone(),
             pid: view.pid,
+            own_network: view.own_network,
         };
         let mut api = self.machine.api.subscribe();
         let program = KubeApiServer::new(self.machine.clone());
@@ -418,6 +517,7 @@ impl Sim {
             .and_then(Value::as_f64);
         sim.old_end = end.map_or(Duration::ZERO, |end| sim.at(end));
         sim.old = sim.seen.last().unwrap().id.clone();
+        sim.before = sim.kubelet.snapshot().events;
         for op in case
             .get("setup")
             .and_then(Value::as_array)
@@ -451,23 +551,14 @@ impl Sim {
     }
 }
 
-/// The objects of a new cluster.
-fn objects(spec: &root::Spec) -> Store {
+/// The objects of a new cluster, in a store.
+fn objects() -> Store {
     let store = Store::in_memory();
-    let facts = bootstrap::Facts {
-        node_ip: spec.node_ip.clone(),
-        worker_ip: "172.18.0.3".into(),
-        server: spec.server(),
-        ca_pem: String::new(),
-        front_proxy_ca_pem: String::new(),
-        now: "2026-11-24T07:00:00Z".parse().unwrap(),
-    };
-    let puts = bootstrap::entries(&facts)
-        .into_iter()
-        .map(|(key, value)| Op::Put {
-            key,
-            value: Arc::new(value),
-        });
+    let rules = OBJECTS.iter().filter(|(key, _)| key.contains("/rbac"));
+    let puts = rules.map(|(key, value)| Op::Put {
+        key: key.clone(),
+        value: Arc::new(value.clone()),
+    });
     store.commit_blocking(puts.collect()).unwrap();
     store
 }

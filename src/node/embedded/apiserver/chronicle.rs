@@ -19,14 +19,30 @@ const GROUPS: [(&str, &[&str], &[&str]); 21] = [
     ("networking.k8s.io", &["v1"], &["v1beta1"]),
     ("node.k8s.io", &["v1"], &["v1beta1", "v1alpha1"]),
     ("policy", &["v1"], &["v1beta1"]),
-    ("rbac.authorization.k8s.io", &["v1"], &["v1beta1", "v1alpha1"]),
+    (
+        "rbac.authorization.k8s.io",
+        &["v1"],
+        &["v1beta1", "v1alpha1"],
+    ),
     ("scheduling.k8s.io", &["v1"], &["v1beta1", "v1alpha1"]),
     ("storage.k8s.io", &["v1"], &["v1beta1", "v1alpha1"]),
-    ("flowcontrol.apiserver.k8s.io", &["v1"], &["v1beta3", "v1beta2", "v1beta1"]),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        &["v1"],
+        &["v1beta3", "v1beta2", "v1beta1"],
+    ),
     ("apps", &["v1"], &["v1beta2", "v1beta1"]),
-    ("admissionregistration.k8s.io", &["v1"], &["v1beta1", "v1alpha1"]),
+    (
+        "admissionregistration.k8s.io",
+        &["v1"],
+        &["v1beta1", "v1alpha1"],
+    ),
     ("events.k8s.io", &["v1"], &["v1beta1"]),
-    ("resource.k8s.io", &["v1"], &["v1beta2", "v1beta1", "v1alpha3"]),
+    (
+        "resource.k8s.io",
+        &["v1"],
+        &["v1beta2", "v1beta1", "v1alpha3"],
+    ),
     ("apiregistration.k8s.io", &["v1"], &["v1beta1"]),
     ("internal.apiserver.k8s.io", &[], &["v1alpha1"]),
 ];
@@ -211,8 +227,14 @@ impl<'a> Chronicle<'a> {
         self.say_all(&[
             ("controller.go:142", "Starting OpenAPI controller"),
             ("controller.go:90", "Starting OpenAPI V3 controller"),
-            ("naming_controller.go:305", "Starting NamingConditionController"),
-            ("establishing_controller.go:81", "Starting EstablishingController"),
+            (
+                "naming_controller.go:305",
+                "Starting NamingConditionController",
+            ),
+            (
+                "establishing_controller.go:81",
+                "Starting EstablishingController",
+            ),
             (
                 "nonstructuralschema_controller.go:202",
                 "Starting NonStructuralSchemaConditionController",
@@ -257,12 +279,18 @@ impl<'a> Chronicle<'a> {
                 "\"Caches are synced\" controller=\"crd-autoregister\"",
             ),
             ("aggregator.go:187", "initial CRD sync complete..."),
-            ("autoregister_controller.go:144", "Starting autoregister controller"),
+            (
+                "autoregister_controller.go:144",
+                "Starting autoregister controller",
+            ),
             (
                 "cache.go:32",
                 "Waiting for caches to sync for autoregister controller",
             ),
-            ("cache.go:39", "Caches are synced for autoregister controller"),
+            (
+                "cache.go:39",
+                "Caches are synced for autoregister controller",
+            ),
             (
                 "apf_controller.go:382",
                 "Running API Priority and Fairness config worker",
@@ -291,9 +319,18 @@ impl<'a> Chronicle<'a> {
             );
         }
         self.say_all(&[
-            ("cache.go:39", "Caches are synced for LocalAvailability controller"),
-            ("cache.go:39", "Caches are synced for RemoteAvailability controller"),
-            ("handler_discovery.go:459", "Starting ResourceDiscoveryManager"),
+            (
+                "cache.go:39",
+                "Caches are synced for LocalAvailability controller",
+            ),
+            (
+                "cache.go:39",
+                "Caches are synced for RemoteAvailability controller",
+            ),
+            (
+                "handler_discovery.go:459",
+                "Starting ResourceDiscoveryManager",
+            ),
             (
                 "controller.go:667",
                 "quota admission added evaluator for: leases.coordination.k8s.io",
@@ -308,7 +345,10 @@ impl<'a> Chronicle<'a> {
             &format!("Resetting endpoints for master service \"kubernetes\" to [{address}]"),
         );
         self.say_all(&[
-            ("controller.go:667", "quota admission added evaluator for: endpoints"),
+            (
+                "controller.go:667",
+                "quota admission added evaluator for: endpoints",
+            ),
             (
                 "controller.go:667",
                 "quota admission added evaluator for: endpointslices.discovery.k8s.io",
@@ -361,7 +401,10 @@ impl<'a> Chronicle<'a> {
                 "gc_controller.go:98",
                 "\"Shutting down apiserver lease garbage collector\"",
             ),
-            ("storage_flowcontrol.go:165", "APF bootstrap ensurer is exiting"),
+            (
+                "storage_flowcontrol.go:165",
+                "APF bootstrap ensurer is exiting",
+            ),
             (
                 "apf_controller.go:389",
                 "Shutting down API Priority and Fairness config worker",
@@ -370,7 +413,10 @@ impl<'a> Chronicle<'a> {
                 "controller.go:95",
                 "\"Shutting down OpenAPI V3 AggregationController\"",
             ),
-            ("controller.go:93", "\"Shutting down OpenAPI AggregationController\""),
+            (
+                "controller.go:93",
+                "\"Shutting down OpenAPI AggregationController\"",
+            ),
         ]);
         let files = &self.files;
         let ca = "dynamic_cafile_content.go:175";
@@ -383,7 +429,10 @@ impl<'a> Chronicle<'a> {
             "tlsconfig.go:258",
             "\"Shutting down DynamicServingCertificateController\"",
         );
-        self.say("repairip.go:246", "Shutting down ipallocator-repair-controller");
+        self.say(
+            "repairip.go:246",
+            "Shutting down ipallocator-repair-controller",
+        );
         self.say(
             "secure_serving.go:262",
             &format!("Stopped listening on {shown}:{port}"),

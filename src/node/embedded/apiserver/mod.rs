@@ -6,6 +6,7 @@ pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod catalog;
+mod chronicle;
 pub mod discovery;
 pub mod encoding;
 pub mod encryption;

@@ -125,7 +125,10 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
     )
     .await;
     match start {
-        Ok(server) => server.run(process.terminate).await,
+        Ok(server) => {
+            let server = server.in_own_network(process.own_network);
+            server.run(process.terminate).await
+        }
         Err(error) => failed(&klog, &error),
     }
 }

@@ -9,16 +9,24 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::chronicle::Chronicle;
 use super::http as https;
 use super::lifecycle::READY;
 use super::local::Local;
 use super::state::ApiState;
 use crate::node::embedded::machine::LocalApi;
+use crate::node::embedded::pace::Pace;
 
 /// How long a real server waits for etcd before it gives up.
 const ETCD_TIME: Duration = Duration::from_secs(20);
 /// How long a real server takes from its last check to its first answer. Clients can connect meanwhile.
 const WARM_UP: Duration = Duration::from_millis(1300);
+
+/// How long a real server that ends waits for clients that watch (`ShutdownTimeout` of
+/// `server/config.go`): longer than the grace period of its pod, so that it is killed.
+const WATCHES: Duration = Duration::from_secs(60);
+/// The server's own watch, of the rules of RBAC.
+const OWN_WATCHES: usize = 1;
 
 /// A server that is ready to serve.
 pub struct Server {
@@ -26,6 +34,7 @@ pub struct Server {
     pub(super) listener: Option<TcpListener>,
     pub(super) tls: Arc<ServerConfig>,
     pub(super) bind_address: IpAddr,
+    pub(super) own_network: bool,
 }
 
 impl Server {
@@ -33,6 +42,16 @@ impl Server {
     #[must_use]
     pub fn state(&self) -> &Arc<ApiState> {
         &self.state
+    }
+
+    /// The same in a network of its own, which the node's clients and loopback do not lead to.
+    #[must_use]
+    pub fn in_own_network(mut self, own_network: bool) -> Self {
+        if own_network {
+            self.listener = None;
+            self.own_network = true;
+        }
+        self
     }
 
     /// Whether one of `--etcd-servers` is the etcd of this machine.
@@ -49,10 +68,9 @@ impl Server {
                     .trim_end_matches('/');
                 authority.rsplit_once(':').is_some_and(|(host, port)| {
                     port == "2379"
-                        && (host == "localhost"
-                            || host == "127.0.0.1"
-                            || host == "[::1]"
-                            || host == self.state.machine.node_ip)
+                        && (host == self.state.machine.node_ip
+                            || !self.own_network
+                                && ["localhost", "127.0.0.1", "[::1]"].contains(&host))
                 })
             })
     }
@@ -111,6 +129,8 @@ impl Server {
             return code;
         }
         let state = self.state;
+        let chronicle = Chronicle::new(&state.klog, &state.flags);
+        chronicle.installed();
         tokio::select! {
             () = tokio::time::sleep(state.machine.pace.scale(WARM_UP)) => {}
             () = terminate.cancelled() => return 0,
@@ -124,6 +144,7 @@ impl Server {
             "secure_serving.go:211",
             &format!("Serving securely on {shown}:{}", state.flags.secure_port()),
         );
+        chronicle.serving();
         state.lifecycle.serve(std::time::Instant::now());
         let is_reachable = self.listener.is_some();
         // Both end with this program, also when it is killed: nobody is served by a dead process.
@@ -140,11 +161,12 @@ impl Server {
             // On another port nobody finds it.
             () = tokio::time::sleep(state.machine.pace.scale(READY)), if is_reachable => {
                 state.machine.api.send_replace(Some(local.clone()));
+                chronicle.ready(&state.machine.node_ip);
                 terminate.cancelled().await;
             }
             () = terminate.cancelled() => {}
         }
-        shut_down(&state, &local, serving, &shown).await;
+        shut_down(&state, &chronicle, &local, serving, &shown).await;
         0
     }
 }
@@ -153,6 +175,7 @@ impl Server {
 /// then new connections are refused and the open ones come to an end.
 async fn shut_down(
     state: &ApiState,
+    chronicle: &Chronicle<'_>,
     local: &Arc<dyn LocalApi>,
     serving: Option<AbortOnDropHandle<()>>,
     address: &str,
@@ -176,17 +199,20 @@ async fn shut_down(
         ours
     });
     state.shutdown.cancel();
+    let port = u16::try_from(state.flags.secure_port()).unwrap_or_default();
+    chronicle.stopped(address, port);
+    // In fast pace it hangs up on its clients instead: an edit is live within a second.
+    if state.machine.pace == Pace::Real {
+        let deadline = tokio::time::Instant::now() + WATCHES;
+        while state.machine.store.watchers() > OWN_WATCHES
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     if let Some(serving) = serving {
         let _ = serving.await;
     }
-    state.klog.info(
-        0,
-        "secure_serving.go:262",
-        &format!(
-            "Stopped listening on {address}:{}",
-            state.flags.secure_port()
-        ),
-    );
     if state.audit.shutdown().await {
         state.klog.info(
             1,

@@ -95,6 +95,8 @@ pub async fn build(
     }
     let audit = setup::audit(&flags.audit, &machine, &rootfs, &klog)?;
     after_audit(&flags, &rootfs)?;
+    // Said by every server that runs without a file of admission policies.
+    klog.error("options.go:205", "The manifest file is empty, ignoring.");
     let mut subjects = Vec::new();
     for ca in authn
         .client_ca
@@ -117,6 +119,7 @@ pub async fn build(
         listener,
         tls,
         bind_address,
+        own_network: false,
     })
 }
 

@@ -5,6 +5,9 @@ use crate::manifest::StaticPod;
 /// Cores of the node, in thousandths.
 pub(super) const NODE_CPU_MILLI: u64 = 2000;
 
+/// Memory of the node, in bytes.
+pub(super) const NODE_MEMORY: u64 = 4 << 30;
+
 /// Why a pod is rejected for good.
 pub(super) struct Rejection {
     pub reason: &'static str,
@@ -14,17 +17,33 @@ pub(super) struct Rejection {
 /// Decides about a pod beside the ones that are active.
 pub(super) fn check<'a>(
     pod: &StaticPod,
+    node_name: &str,
     others: impl Iterator<Item = &'a StaticPod> + Clone,
 ) -> Option<Rejection> {
-    let wanted = cpu(pod);
-    let used: u64 = others.clone().map(cpu).sum();
-    if wanted + used > NODE_CPU_MILLI {
-        let missing = wanted + used - NODE_CPU_MILLI;
+    let mut missing = Vec::new();
+    let needs: [(&str, fn(&StaticPod) -> u64, u64); 2] = [
+        ("cpu", cpu, NODE_CPU_MILLI),
+        ("memory", memory, NODE_MEMORY),
+    ];
+    for (resource, of, capacity) in needs {
+        let used: u64 = others.clone().map(of).fold(of(pod), u64::saturating_add);
+        if used > capacity {
+            missing.push(format!("(res: {resource}, q: {}), ", used - capacity));
+        }
+    }
+    if !missing.is_empty() {
+        let missing = missing.concat();
         return Some(Rejection {
             reason: "UnexpectedAdmissionError",
             message: format!(
-                "Pod was rejected: Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: no set of running pods found to reclaim resources: [(res: cpu, q: {missing}), ]"
+                "Pod was rejected: Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: no set of running pods found to reclaim resources: [{missing}]"
             ),
+        });
+    }
+    if !pod.node_selector.iter().all(|label| has(node_name, label)) {
+        return Some(Rejection {
+            reason: "NodeAffinity",
+            message: "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".into(),
         });
     }
     let taken: Vec<(String, u16)> = others.flat_map(host_ports).collect();
@@ -35,6 +54,24 @@ pub(super) fn check<'a>(
         });
     }
     None
+}
+
+/// Whether the node has a label that kubeadm and the kubelet give a control-plane node.
+fn has(node_name: &str, (key, value): &(String, String)) -> bool {
+    let expected = match key.as_str() {
+        "kubernetes.io/hostname" => node_name,
+        "kubernetes.io/os" | "beta.kubernetes.io/os" => "linux",
+        "kubernetes.io/arch" | "beta.kubernetes.io/arch" => "amd64",
+        "node-role.kubernetes.io/control-plane"
+        | "node.kubernetes.io/exclude-from-external-load-balancers" => "",
+        _ => return false,
+    };
+    value == expected
+}
+
+fn memory(pod: &StaticPod) -> u64 {
+    let requests = pod.containers.iter().map(|c| c.memory_request);
+    requests.fold(0, u64::saturating_add)
 }
 
 fn cpu(pod: &StaticPod) -> u64 {

@@ -260,6 +260,7 @@ impl Edge {
             output: output.clone(),
             terminate: terminate.clone(),
             pid: view.pid,
+            own_network: view.own_network,
             argv: view.argv,
         };
         let wake = self.wake.clone();

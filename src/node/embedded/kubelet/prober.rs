@@ -7,6 +7,7 @@ use super::state::Kubelet;
 use crate::manifest::{Probe, ProbeAction};
 use crate::node::embedded::apiserver::api::ApiResponse;
 use crate::node::embedded::machine::{LocalRequest, Machine};
+use crate::node::embedded::runtime::image::{self, Image};
 use crate::node::embedded::snapshot::{ContainerSnapshot, base_name};
 
 /// A port of the node and the program that listens on it.
@@ -61,7 +62,14 @@ pub async fn answer(
         }
     };
     match &probe.action {
-        ProbeAction::Exec(_) => ProbeAnswer::Success,
+        ProbeAction::Exec(command) => exec(view, command),
+        ProbeAction::Grpc(port) if view.image.contains("kube-") || view.image.contains("etcd") => {
+            ProbeAnswer::Failure(format!(
+                "timeout: failed to connect service \"{}:{port}\" within {}s: context deadline exceeded",
+                machine.node_ip,
+                probe.timeout.max(1)
+            ))
+        }
         ProbeAction::Grpc(_) => ProbeAnswer::Success,
         ProbeAction::Tcp { host, port } => match number(port) {
             Err(answer) => answer,
@@ -115,6 +123,22 @@ pub async fn answer(
             }
         }
     }
+}
+
+/// The images of Kubernetes have no shell and no tools, only their own program.
+fn exec(view: &ContainerSnapshot, command: &[String]) -> ProbeAnswer {
+    if !matches!(image::find(&view.image), Image::Program(_)) {
+        return ProbeAnswer::Success;
+    }
+    let first = command.first().map_or("", String::as_str);
+    let problem = if first.contains('/') {
+        format!("exec: {first:?}: stat {first}: no such file or directory")
+    } else {
+        format!("exec: {first:?}: executable file not found in $PATH")
+    };
+    ProbeAnswer::Error(format!(
+        "rpc error: code = Unknown desc = failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: unable to start container process: {problem}"
+    ))
 }
 
 fn refused(host: &str, port: u16) -> String {

@@ -51,6 +51,12 @@ impl Kubelet {
                     }
                 }
             }
+            Image::Program(_) | Image::Other if container.pull_policy == "Always" => {
+                self.pulled(uid, &container.name, reference);
+                Some(Step::Create {
+                    at: now + self.scaled(Duration::from_millis(700)),
+                })
+            }
             Image::Program(_) | Image::Other => {
                 let text = format!(
                     "Container image \"{reference}\" already present on machine and can be accessed by the pod"
@@ -124,6 +130,18 @@ impl Kubelet {
             shown: now + self.scaled(Duration::from_secs(1)),
             text: text.to_owned(),
         }
+    }
+
+    /// The image was asked for again, and is the one that is there.
+    pub(super) fn pulled(&mut self, uid: &str, container: &str, reference: &str) {
+        let pulling = format!("Pulling image \"{reference}\"");
+        self.event(uid, Some(container), "Normal", "Pulling", &pulling);
+        let millis = 350 + self.dice_up_to(200).as_millis() % 200;
+        let size = image::size(reference);
+        let text = format!(
+            "Successfully pulled image \"{reference}\" in {millis}ms ({millis}ms including waiting). Image size: {size} bytes."
+        );
+        self.event(uid, Some(container), "Normal", "Pulled", &text);
     }
 
     /// A sync of a container whose image is not pulled yet again.

@@ -77,9 +77,15 @@ impl Kubelet {
         let finished = last.map_or(self.now.at, |r| r.finished_at);
         let (finished, now) = (self.unscaled(finished), self.unscaled(self.now.at));
         self.backoffs.next(uid, container, finished, now);
-        let text = last.map(|r| r.view.image.clone()).unwrap_or_default();
+        let image = last.map(|r| r.view.image.clone()).unwrap_or_default();
+        let pod = self.pods.iter().find(|p| p.spec.uid == uid);
+        let spec = pod.and_then(|p| p.spec.container(container));
+        if spec.is_some_and(|c| c.pull_policy == "Always") {
+            self.pulled(uid, container, &image);
+            return;
+        }
         let text = format!(
-            "Container image \"{text}\" already present on machine and can be accessed by the pod"
+            "Container image \"{image}\" already present on machine and can be accessed by the pod"
         );
         self.event(uid, Some(container), "Normal", "Pulled", &text);
     }

@@ -8,7 +8,7 @@ use super::journal::quote;
 use super::probe::Probes;
 use super::state::{Effect, Kubelet, Record, Step, log_dir, log_link};
 use super::volume;
-use crate::manifest::Container;
+use crate::manifest::{Container, StaticPod};
 use crate::node::embedded::process::go_error_text;
 use crate::node::embedded::runtime::image::{self, Image};
 use crate::node::embedded::snapshot::{
@@ -18,7 +18,39 @@ use crate::node::embedded::snapshot::{
 /// An API server with less memory than this does not live.
 const API_SERVER_MEMORY: u64 = 128 << 20;
 
+/// Entry point of the images of Kubernetes (`kubernetes/release`, `images/build/go-runner`).
+const GO_RUNNER: &str = "/go-runner";
+
 impl Kubelet {
+    /// A container that could not be made.
+    fn not_created(
+        &mut self,
+        spec: &StaticPod,
+        container: &Container,
+        reason: &'static str,
+        text: String,
+    ) -> Step {
+        let event = format!("Error: {text}");
+        self.event(
+            &spec.uid,
+            Some(&container.name),
+            "Warning",
+            "Failed",
+            &event,
+        );
+        let error = format!(
+            "failed to \"StartContainer\" for \"{}\" with {reason}: {}",
+            container.name,
+            quote(&text)
+        );
+        self.sync_error(&spec.uid, &spec.full_name(), &error);
+        Step::CreateFailed {
+            retry: self.now.at + self.jittered(Duration::from_secs(10)),
+            reason,
+            text,
+        }
+    }
+
     pub(super) fn create(&mut self, index: usize, container: &Container) -> Step {
         let (now, wall) = (self.now.at, self.now.wall);
         let Some(pod) = self.pods.get(index) else {
@@ -30,28 +62,26 @@ impl Kubelet {
             .as_ref()
             .map(|s| s.id.clone())
             .unwrap_or_default();
+        let is_root = container.security.user.unwrap_or(0) == 0;
+        if container.security.non_root && is_root {
+            let who = if container.security.user.is_some() {
+                "container's runAsUser breaks non-root policy"
+            } else {
+                "container has runAsNonRoot and image will run as root"
+            };
+            let text = format!(
+                "{who} (pod: \"{}_{}({})\", container: {})",
+                spec.name, spec.namespace, spec.uid, container.name
+            );
+            return self.not_created(&spec, container, "CreateContainerConfigError", text);
+        }
         let mounts = match volume::mounts(&self.node, &spec, container) {
             Ok(mounts) => mounts,
+            Err(text) if text.starts_with("missing value for") => {
+                return self.not_created(&spec, container, "CreateContainerConfigError", text);
+            }
             Err(text) => {
-                let event = format!("Error: {text}");
-                self.event(
-                    &spec.uid,
-                    Some(&container.name),
-                    "Warning",
-                    "Failed",
-                    &event,
-                );
-                let error = format!(
-                    "failed to \"StartContainer\" for \"{}\" with CreateContainerError: {}",
-                    container.name,
-                    quote(&text)
-                );
-                self.sync_error(&spec.uid, &spec.full_name(), &error);
-                return Step::CreateFailed {
-                    retry: now + self.jittered(Duration::from_secs(10)),
-                    reason: "CreateContainerError",
-                    text,
-                };
+                return self.not_created(&spec, container, "CreateContainerError", text);
             }
         };
         let attempt = self
@@ -68,9 +98,15 @@ impl Kubelet {
             &wall.to_string(),
         ]);
         let argv = match (container.argv(), image::find(&container.image)) {
-            // Without a command the image's own entry point runs.
-            (mut argv, Image::Program(program)) if container.command.is_empty() => {
-                argv.insert(0, program.to_owned());
+            (mut argv, Image::Program("etcd")) if container.command.is_empty() => {
+                argv.insert(0, "etcd".to_owned());
+                argv
+            }
+            // Without a command the image's own entry point runs, which runs its arguments.
+            (mut argv, Image::Program(_)) if container.command.is_empty() => {
+                if argv.first().is_none_or(|first| first.starts_with('-')) {
+                    argv.insert(0, GO_RUNNER.to_owned());
+                }
                 argv
             }
             (argv, _) => argv,
@@ -93,6 +129,9 @@ impl Kubelet {
             reason: None,
             message: None,
             argv,
+            read_only_root: container.security.read_only_root,
+            user: container.security.user.unwrap_or(0),
+            own_network: !spec.host_network,
             pid: self.take_pid(),
             mounts,
             log_path,
@@ -244,6 +283,9 @@ fn executable(argv: &[String], reference: &str, programs: &[String]) -> Result<S
         // Images the node only pretends to have: whatever they run idles.
         return Ok(String::new());
     };
+    if first == GO_RUNNER {
+        return Ok("go-runner".to_owned());
+    }
     let name = base_name(first);
     let in_path = ["", "/usr/local/bin/", "/usr/bin/../local/bin/"];
     let is_own = name == own && in_path.iter().any(|dir| *first == format!("{dir}{own}"));

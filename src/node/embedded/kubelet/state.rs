@@ -322,7 +322,7 @@ impl Kubelet {
             .iter()
             .filter(|p| matches!(p.phase, Phase::Queued { .. } | Phase::Active { .. }))
             .map(|p| &*p.spec);
-        let rejection = admission::check(&spec, others);
+        let rejection = admission::check(&spec, &self.setting.node_name, others);
         let before_it = self.pods.iter().any(|p| {
             p.spec.full_name() == spec.full_name()
                 && matches!(p.phase, Phase::Active { .. } | Phase::Terminating)

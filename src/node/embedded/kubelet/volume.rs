@@ -33,6 +33,7 @@ fn host_path(node: &Confined, path: &str, kind: &str) -> Result<(), String> {
     let is_file = there.as_ref().is_ok_and(std::fs::Metadata::is_file);
     match kind {
         "" => Ok(()),
+        "Socket" | "CharDevice" | "BlockDevice" if is_special(&there, kind) => Ok(()),
         "Directory" if is_dir => Ok(()),
         "File" if is_file => Ok(()),
         "DirectoryOrCreate" if is_dir => Ok(()),
@@ -52,6 +53,55 @@ fn host_path(node: &Confined, path: &str, kind: &str) -> Result<(), String> {
         "BlockDevice" => check_failed("a block device"),
         other => Err(format!("{other} is an invalid volume type")),
     }
+}
+
+fn is_special(there: &io::Result<std::fs::Metadata>, kind: &str) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    there.as_ref().is_ok_and(|metadata| {
+        let of = metadata.file_type();
+        match kind {
+            "Socket" => of.is_socket(),
+            "CharDevice" => of.is_char_device(),
+            _ => of.is_block_device(),
+        }
+    })
+}
+
+/// A `subPathExpr` with the container's variables in it
+/// (`third_party/forked/golang/expansion/expand.go`).
+///
+/// # Errors
+/// The text of the failed container configuration.
+fn expanded(expression: &str, env: &[(String, String)]) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = expression;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(literal) = after.strip_prefix('$') {
+            out.push('$');
+            rest = literal;
+            continue;
+        }
+        let named = after
+            .strip_prefix('(')
+            .and_then(|name| name.split_once(')'));
+        let Some((name, after_name)) = named else {
+            out.push('$');
+            rest = after;
+            continue;
+        };
+        let value = env.iter().rev().find(|(known, _)| known == name);
+        let Some((_, value)) = value else {
+            return Err(format!(
+                "missing value for {}",
+                crate::yaml::go::quote(name)
+            ));
+        };
+        out.push_str(value);
+        rest = after_name;
+    }
+    out.push_str(rest);
+    Ok(out)
 }
 
 fn is_missing(there: &io::Result<std::fs::Metadata>) -> bool {
@@ -84,8 +134,13 @@ pub(super) fn mounts(
             VolumeSource::HostPath { path, .. } => path.clone(),
             VolumeSource::EmptyDir | VolumeSource::Other(_) => empty_dir(pod, &volume.name),
         };
-        if !mount.sub_path.is_empty() {
-            node_path = format!("{}/{}", node_path.trim_end_matches('/'), mount.sub_path);
+        let sub_path = if mount.sub_path_expr.is_empty() {
+            mount.sub_path.clone()
+        } else {
+            expanded(&mount.sub_path_expr, &container.env)?
+        };
+        if !sub_path.is_empty() {
+            node_path = format!("{}/{sub_path}", node_path.trim_end_matches('/'));
         }
         // A hostPath without type, or a subPath that does not exist: a directory is made.
         if node.metadata(&node_path).is_err() {

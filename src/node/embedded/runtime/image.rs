@@ -115,6 +115,19 @@ pub fn digest(reference: &str) -> String {
     out
 }
 
+/// Bytes a pull of the image moves, about.
+#[must_use]
+pub fn size(reference: &str) -> u64 {
+    match repository(reference).rsplit('/').next() {
+        Some("kube-apiserver") => 27_064_672,
+        Some("kube-controller-manager") => 22_819_474,
+        Some("kube-scheduler") => 17_382_979,
+        Some("kube-proxy") => 25_963_718,
+        Some("etcd") => 22_883_424,
+        _ => 72_324_501,
+    }
+}
+
 /// Repository of a reference, without tag.
 #[must_use]
 pub fn repository(reference: &str) -> &str {

@@ -39,6 +39,7 @@ pub struct Rootfs {
     writable_layer: PathBuf,
     mounts: Vec<Mount>,
     unprivileged: bool,
+    read_only: bool,
 }
 
 /// What backs a path of the container.
@@ -63,7 +64,20 @@ impl Rootfs {
             writable_layer,
             mounts,
             unprivileged: false,
+            read_only: false,
         }
+    }
+
+    /// The same with a writable layer that is none (`readOnlyRootFilesystem`).
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
+    /// As a process of this user sees it.
+    #[must_use]
+    pub fn seen_by(self, user: u32) -> Self {
+        if user == 0 { self } else { self.unprivileged() }
     }
 
     /// As a user other than root sees it: files are root's, so that the last three bits of their
@@ -177,6 +191,8 @@ impl Rootfs {
     fn without_own_mount(&self, point: &str) -> Self {
         let below = format!("{}/", point.trim_end_matches('/'));
         let mut other = self.clone();
+        other.read_only = false;
+        other.unprivileged = false;
         for mount in &mut other.mounts {
             let at = normal(&mount.container_path);
             if at == point || at.starts_with(&below) {
@@ -450,7 +466,7 @@ impl Rootfs {
                 path,
                 mount: None,
                 is_mount_point: false,
-                read_only: false,
+                read_only: self.read_only,
             };
         };
         let rest = path.strip_prefix(at.trim_end_matches('/')).unwrap_or("");

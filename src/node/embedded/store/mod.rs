@@ -343,6 +343,12 @@ impl Store {
         Watcher::new(Arc::clone(&self.inner.shared), prefix.to_owned(), from)
     }
 
+    /// How many watches are open.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.inner.shared.latest.receiver_count()
+    }
+
     async fn one(&self, op: Op) -> Result<Stored, StoreError> {
         self.commit(vec![op])
             .await?

@@ -24,8 +24,8 @@ pub struct StatusArgs {
     output: OutputArgs,
 }
 
-/// Lines of the kubelet's journal that are shown.
-const JOURNAL_LINES: usize = 20;
+/// Lines of the kubelet's journal that are reported; text shows the last few of them.
+const JOURNAL_LINES: usize = 200;
 
 #[derive(Serialize)]
 struct Report {

@@ -22,7 +22,7 @@ pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
 const RUNTIME: &str = "runtime.json";
 
 /// Lines of a container's log given with its state.
-const LOG_TAIL: usize = 20;
+const LOG_TAIL: usize = 100;
 
 /// State of the node's kubelet and runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -78,7 +78,7 @@ fn journal(case: &Value, sim: &Sim, uids: &BTreeSet<&str>) -> Agreement {
         .filter(|(t, _)| *t >= sim.t0)
         .filter(|(_, line)| !by_chance(line, title))
         .map(|(t, line)| (masked(line, uids), 1, (*t - sim.t0).as_secs_f64()));
-    compare_lines(&golden, &fold(ours))
+    compare_lines(&golden, &fold(ours), case["observed_s"].as_f64().unwrap())
 }
 
 /// Pod events.
@@ -94,7 +94,11 @@ fn events(case: &Value, sim: &Sim, snapshot: &NodeSnapshot, uids: &BTreeSet<&str
         (!by_chance(&line, "")).then(|| (masked(&line, uids), count, first))
     });
     let ours = snapshot.events.iter().filter_map(|e| {
-        let first = sim.seconds(Some(e.last)).filter(|t| *t >= 0.0)?;
+        let last = sim.seconds(Some(e.last)).filter(|t| *t >= 0.0)?;
+        let first = sim
+            .seconds(Some(e.first))
+            .filter(|t| *t >= 0.0)
+            .unwrap_or(last);
         let before = sim
             .before
             .iter()
@@ -103,7 +107,11 @@ fn events(case: &Value, sim: &Sim, snapshot: &NodeSnapshot, uids: &BTreeSet<&str
         let line = format!("{} {} {}", e.kind, e.reason, e.message);
         (!by_chance(&line, "")).then(|| (masked(&line, uids), count, first))
     });
-    compare_lines(&fold(golden), &fold(ours))
+    compare_lines(
+        &fold(golden),
+        &fold(ours),
+        case["observed_s"].as_f64().unwrap(),
+    )
 }
 
 /// Lines of the containers' logs. A long one is recorded as its beginning and its end only; the end
@@ -129,7 +137,7 @@ fn logs(case: &Value, sim: &Sim) -> Agreement {
                 .collect();
             Some(clean(&lines))
         };
-        let is_old = container["is_baseline"] == Value::Bool(true);
+        let is_old = container["is_baseline"] == true || recorded["baseline_container"] == true;
         let ours = if is_old {
             sim.old.as_str()
         } else {
@@ -138,10 +146,14 @@ fn logs(case: &Value, sim: &Sim) -> Agreement {
                 None => break,
             }
         };
+        // A log that was gone before it was read.
+        if recorded["lines"] == 0 && container["exit_code"] != 128 {
+            continue;
+        }
         let ours = clean(&sim.log(ours));
         let once = |lines: &[String]| fold(lines.iter().map(|line| (line.clone(), 1, 0.0)));
         if let Some(all) = part("all") {
-            let both = compare_lines(&once(&all), &once(&ours));
+            let both = compare_lines(&once(&all), &once(&ours), f64::MAX);
             out.agree += both.agree;
             out.differ.extend(both.differ);
             continue;
@@ -373,7 +385,7 @@ impl Outcome {
     fn of(case: &Value, stubborn: bool, baseline: &str) -> Self {
         let mut best: Option<Self> = None;
         // The kubelet's own jitter (10 to 15 seconds) is chance: the best of a few throws counts.
-        for seed in [7, 20, 4711] {
+        for seed in [7, 20, 4711, 99] {
             let mut sim = Sim::replay(case, stubborn, baseline, seed);
             let snapshot = sim.kubelet.snapshot();
             let uids = uids(&sim, &snapshot);
@@ -381,14 +393,19 @@ impl Outcome {
                 id: text(case, "/id").to_owned(),
                 journal: journal(case, &sim, &uids),
                 logs: logs(case, &sim),
-                events: events(case, &sim, &snapshot, &uids),
+                // Of a cluster's kubelet they went to the API server, which was down.
+                events: if stubborn {
+                    Agreement::default()
+                } else {
+                    events(case, &sim, &snapshot, &uids)
+                },
                 states: compare(case, &sim, &snapshot),
             };
-            let rank = |o: &Self| o.states.len();
+            let rank = |o: &Self| (o.states.len(), o.lines().len());
             if best.as_ref().is_none_or(|best| rank(&outcome) < rank(best)) {
                 best = Some(outcome);
             }
-            if best.as_ref().is_some_and(|best| rank(best) == 0) {
+            if best.as_ref().is_some_and(|best| rank(best) == (0, 0)) {
                 break;
             }
         }
@@ -412,63 +429,38 @@ impl Outcome {
     }
 }
 
-fn share(agreements: &[&Agreement]) -> String {
-    let agree: usize = agreements.iter().map(|a| a.agree).sum();
-    let all: usize = agree + agreements.iter().map(|a| a.differ.len()).sum::<usize>();
-    format!("{agree}/{all}")
-}
-
-/// Replays every case of a file and shows how much agrees.
-fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) -> Vec<Outcome> {
+/// Replays every case of a file and says how much agrees. Differences that are not listed, and
+/// listed ones that are none, fail.
+fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) {
     let outcomes: Vec<Outcome> = cases(path)
         .iter()
         .map(|case| Outcome::of(case, stubborn, baseline))
         .collect();
     let states = outcomes.iter().filter(|o| o.states.is_empty()).count();
-    let of = |get: fn(&Outcome) -> &Agreement| share(&outcomes.iter().map(get).collect::<Vec<_>>());
-    report::table(
-        [name, "states", "journal lines", "log lines", "events"],
-        &[[
-            String::new(),
-            format!("{states}/{}", outcomes.len()),
-            of(|o| &o.journal),
-            of(|o| &o.logs),
-            of(|o| &o.events),
-        ]],
-    );
-    outcomes
-}
-
-#[test]
-fn standalone_kubelet() {
-    let baseline = include_str!("../../../fixtures/golden/static-pod/baseline.yaml");
-    check(&replay_all("static-pod", CASES, false, baseline));
-}
-
-#[test]
-fn kubelet_of_a_cluster() {
-    let baseline = include_str!("../../../fixtures/golden/static-pod/baseline-kind.yaml");
-    check(&replay_all(
-        "static-pod of kind",
-        KIND_CASES,
-        true,
-        baseline,
-    ));
-}
-
-fn check(outcomes: &[Outcome]) {
-    if let Ok(path) = std::env::var("CKSLAB_SHOW") {
-        let mut all = String::new();
-        for o in outcomes {
-            for l in o.lines() {
-                all.push_str(&l);
-                all.push('\n');
-            }
-            for l in &o.states {
-                all.push_str(&format!("{} STATE {l}\n", o.id));
-            }
+    report::agreement(name, "states", states, outcomes.len(), 0);
+    let mut share = (0, 0);
+    let kinds: [(&str, fn(&Outcome) -> &Agreement); 3] = [
+        ("journal lines", |o| &o.journal),
+        ("log lines", |o| &o.logs),
+        ("events", |o| &o.events),
+    ];
+    for (unit, get) in kinds {
+        let agree: usize = outcomes.iter().map(|o| get(o).agree).sum();
+        let differ: usize = outcomes.iter().map(|o| get(o).differ.len()).sum();
+        if agree > 0 {
+            report::agreement(name, unit, agree, agree + differ, differ);
         }
-        std::fs::write(path, all).unwrap();
+        share = (share.0 + agree, share.1 + agree + differ);
+    }
+    let mut differences = BTreeSet::new();
+    for outcome in &outcomes {
+        differences.extend(outcome.lines().iter().map(|line| brief(name, line)));
+    }
+    let known = Known::read();
+    let listed: BTreeSet<String> = known.of(name);
+    if std::env::var_os("CKSLAB_WRITE_DIFFERENCES").is_some() {
+        known.write(name, &differences);
+        return;
     }
     let wrong: BTreeMap<&str, &Vec<String>> = outcomes
         .iter()
@@ -476,4 +468,81 @@ fn check(outcomes: &[Outcome]) {
         .map(|o| (o.id.as_str(), &o.states))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let new: Vec<&String> = differences.difference(&listed).collect();
+    let gone: Vec<&String> = listed.difference(&differences).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "not in {}: {new:#?}\nlisted there, and agreeing: {gone:#?}",
+        Known::PATH
+    );
+    let percent = 100 * share.0 / share.1;
+    let wanted = if stubborn { 75 } else { 95 };
+    assert!(
+        percent >= wanted,
+        "{percent} % of the lines of {name} agree"
+    );
+}
+
+/// A difference as it is listed: without counts, and not longer than it takes to know it.
+fn brief(name: &str, line: &str) -> String {
+    let line = line.split(" (ours ").next().unwrap_or(line);
+    let line: String = line.chars().take(150).collect();
+    format!("{name}: {}", line.replace("  ", " ").trim_end())
+}
+
+/// Lines that are known to differ, and why.
+struct Known(BTreeMap<String, String>);
+
+impl Known {
+    const PATH: &str = "fixtures/known-differences/static-pod.txt";
+    const HEAD: &str = "\
+# Lines of fixtures/golden/static-pod that are not written as recorded: case, kind, `-` missing, `+` one
+# too many, `#` another number of times, `^` at another place, the line, and two blanks before the reason.
+# tests/it/static_pod fails on any other difference, and on a line here that agrees.
+";
+
+    fn read() -> Self {
+        let text = std::fs::read_to_string(Self::PATH).unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        Self(
+            lines
+                .map(|line| line.rsplit_once("  ").expect(line))
+                .map(|(line, reason)| (line.to_owned(), reason.to_owned()))
+                .collect(),
+        )
+    }
+
+    fn of(&self, name: &str) -> BTreeSet<String> {
+        let prefix = format!("{name}: ");
+        let own = self.0.keys().filter(|line| line.starts_with(&prefix));
+        own.cloned().collect()
+    }
+
+    /// Puts down what differs now; reasons that are known stay.
+    fn write(mut self, name: &str, differences: &BTreeSet<String>) {
+        for gone in self.of(name).difference(differences) {
+            self.0.remove(gone);
+        }
+        for line in differences {
+            let entry = self.0.entry(line.clone());
+            entry.or_insert_with(|| "REASON".to_owned());
+        }
+        let mut text = Self::HEAD.to_owned();
+        for (line, reason) in &self.0 {
+            text.push_str(&format!("{line}  {reason}\n"));
+        }
+        std::fs::write(Self::PATH, text).unwrap();
+    }
+}
+
+#[test]
+fn standalone_kubelet() {
+    let baseline = include_str!("../../../fixtures/golden/static-pod/baseline.yaml");
+    replay_all("static-pod", CASES, false, baseline);
+}
+
+#[test]
+fn kubelet_of_a_cluster() {
+    let baseline = include_str!("../../../fixtures/golden/static-pod/baseline-kind.yaml");
+    replay_all("static-pod of kind", KIND_CASES, true, baseline);
 }

@@ -1,6 +1,6 @@
 //! A node on a fake clock: the real kubelet, and the real programs, run for real while the clock stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -132,6 +132,8 @@ pub(super) struct Sim {
     runtime: tokio::runtime::Runtime,
     machine: Arc<Machine>,
     servers: BTreeMap<String, Server>,
+    /// How long the recorded containers that failed took to do so: a matter of the machine.
+    lives: VecDeque<Duration>,
     /// What a registered kubelet sees of the API server; `None` for a kubelet on its own.
     view: Option<Arc<View>>,
     /// Events as they were at the first edit.
@@ -147,7 +149,7 @@ pub(super) struct Sim {
 }
 
 impl Sim {
-    fn new(node_name: &str, baseline: &str, stubborn: bool, seed: u64) -> Self {
+    fn new(node_name: &str, stubborn: bool, seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (node_root, state_dir) = (dir.path().join("root"), dir.path().join("state"));
         std::fs::create_dir_all(&node_root).unwrap();
@@ -167,9 +169,6 @@ impl Sim {
         node.create_dir_all(MANIFESTS, 0o755).unwrap();
         node.remove_all("/var/log/kubernetes").unwrap_or_default();
         node.create_dir_all("/root", 0o700).unwrap();
-        let manifest = format!("{MANIFESTS}/kube-apiserver.yaml");
-        node.write_atomic(&manifest, baseline.as_bytes(), 0o600)
-            .unwrap();
         let machine = Arc::new(Machine {
             pace: Pace::Fast,
             node_name: spec.node_name.clone(),
@@ -218,6 +217,7 @@ impl Sim {
                 .unwrap(),
             machine,
             servers: BTreeMap::new(),
+            lives: VecDeque::new(),
             view,
             before: Vec::new(),
             seen: Vec::new(),
@@ -339,7 +339,7 @@ impl Sim {
         let up = self.servers.values().any(|server| {
             server.task.is_some()
                 && !server.terminate.is_cancelled()
-                && self.now >= server.started + START_UP
+                && self.now >= self.up_at(server)
         });
         view.up.store(up, Ordering::Relaxed);
         if up {
@@ -373,7 +373,15 @@ impl Sim {
                 let code = self.runtime.block_on(server.task.take().unwrap()).unwrap();
                 self.later.push((end, Input::Exited { container, code }));
             }
-            Effect::Terminate(container) => self.servers[&container].terminate.cancel(),
+            Effect::Terminate(container) => {
+                self.servers[&container].terminate.cancel();
+                // It says what it lets go of, and waits.
+                self.runtime.block_on(async {
+                    for _ in 0..64 {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
             Effect::Kill(container) => {
                 if let Some(task) = self.servers.get_mut(&container).and_then(|s| s.task.take()) {
                     task.abort();
@@ -437,8 +445,9 @@ impl Sim {
         });
         if let Some(code) = ended {
             let container = view.id.clone();
-            self.later
-                .push((self.now + FAILURE, Input::Exited { container, code }));
+            let life = self.lives.pop_front().unwrap_or(FAILURE);
+            let end = self.now + life;
+            self.later.push((end, Input::Exited { container, code }));
         }
         let server = Server {
             terminate,
@@ -451,7 +460,7 @@ impl Sim {
 
     fn answer(&self, container: &str, probe: &Probe) -> ProbeAnswer {
         let server = self.servers.get(container);
-        let up = server.is_some_and(|server| self.now >= server.started + START_UP);
+        let up = server.is_some_and(|server| self.now >= self.up_at(server));
         let listening = if up {
             self.kubelet.listening()
         } else {
@@ -460,6 +469,16 @@ impl Sim {
         let view = self.seen.iter().find(|c| c.id == container).unwrap();
         self.runtime
             .block_on(prober::answer(&self.machine, view, probe, &listening))
+    }
+
+    /// When a server answers. The first edit came when the first server had just come up.
+    fn up_at(&self, server: &Server) -> Duration {
+        let quiet = server.started + START_UP;
+        if server.started < self.t0 {
+            quiet.max(self.t0.saturating_sub(Duration::from_secs(1)))
+        } else {
+            quiet
+        }
     }
 
     /// What a container wrote: stream and line.
@@ -509,9 +528,29 @@ impl Sim {
         let node_name = pod
             .strip_prefix("kube-apiserver-")
             .unwrap_or("cks-control-plane");
-        let mut sim = Sim::new(node_name, baseline, stubborn, seed);
+        let mut sim = Sim::new(node_name, stubborn, seed);
         sim.t0 = Duration::from_secs_f64(80.0 - scan_phase(case));
+        // The first server was started as long before the edit as in the recording.
+        let containers = case["containers"].as_array().unwrap();
+        let old = containers.iter().find(|c| c["is_baseline"] == true);
+        let age = old
+            .and_then(|c| c["created_t"].as_f64())
+            .map_or(50.0, |t| (0.7 - t).clamp(6.0, 50.0));
+        sim.run(sim.t0 - Duration::from_secs_f64(age));
+        let manifest = format!("{MANIFESTS}/kube-apiserver.yaml");
+        sim.node
+            .write_atomic(&manifest, baseline.as_bytes(), 0o600)
+            .unwrap();
+        let inputs = sim.changes();
+        sim.step(inputs);
         sim.run(sim.t0);
+        let recorded = |c: &&Value| c["is_baseline"] == false;
+        sim.lives = containers
+            .iter()
+            .filter(recorded)
+            .map(|c| Some(c["finished_t"].as_f64()? - c["started_t"].as_f64()?))
+            .map(|life| Duration::from_secs_f64(life.unwrap_or(0.7).clamp(0.2, 6.0)))
+            .collect();
         let end = case
             .pointer("/summary/old_container/0/finished_t")
             .and_then(Value::as_f64);

@@ -21,16 +21,14 @@ pub(super) fn check<'a>(
     others: impl Iterator<Item = &'a StaticPod> + Clone,
 ) -> Option<Rejection> {
     let mut missing = Vec::new();
-    let needs: [(&str, fn(&StaticPod) -> u64, u64); 2] = [
-        ("cpu", cpu, NODE_CPU_MILLI),
-        ("memory", memory, NODE_MEMORY),
-    ];
-    for (resource, of, capacity) in needs {
+    let mut take = |resource: &str, of: fn(&StaticPod) -> u64, capacity: u64| {
         let used: u64 = others.clone().map(of).fold(of(pod), u64::saturating_add);
         if used > capacity {
             missing.push(format!("(res: {resource}, q: {}), ", used - capacity));
         }
-    }
+    };
+    take("cpu", cpu, NODE_CPU_MILLI);
+    take("memory", memory, NODE_MEMORY);
     if !missing.is_empty() {
         let missing = missing.concat();
         return Some(Rejection {

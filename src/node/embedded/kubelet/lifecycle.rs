@@ -33,6 +33,7 @@ impl Kubelet {
             }
         }
         if self.active && !self.shutting_down {
+            self.learn_mirrors();
             self.housekeep();
         }
         self.send_probes();
@@ -311,6 +312,9 @@ impl Kubelet {
         waiting.for_each(|v| consider(v.retry));
         if matches!(pod.phase, Phase::Active { .. }) {
             pod.syncs.iter().for_each(|at| consider(*at));
+            if pod.start_time.is_some() {
+                consider(pod.resync);
+            }
         }
         if self.setting.pace == Pace::Fast && in_trouble(pod) {
             consider(pod.look_again);

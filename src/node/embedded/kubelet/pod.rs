@@ -102,6 +102,8 @@ pub(super) struct Pod {
     pub look_again: Duration,
     /// When its worker looks at it again though nothing else is due.
     pub syncs: Vec<Duration>,
+    /// When it does so for no reason (`syncFrequency`).
+    pub resync: Duration,
 }
 
 /// A container of the runtime.

@@ -26,6 +26,9 @@ use crate::node::embedded::snapshot::{
 const SCAN: Duration = Duration::from_secs(20);
 /// Least time until a pod that waits for another one is looked at again; at most half more.
 const WORKER_RETRY: Duration = Duration::from_secs(10);
+/// How often a pod is looked at for no reason (`syncFrequency`); at most half more. In fast pace
+/// too: nothing waits for it.
+pub(super) const RESYNC: Duration = Duration::from_secs(60);
 /// Pod events kept.
 const EVENTS: usize = 200;
 
@@ -369,6 +372,7 @@ impl Kubelet {
             fingerprint: 0,
             look_again: Duration::ZERO,
             syncs: Vec::new(),
+            resync: now + RESYNC,
             phase,
             spec: spec.clone(),
         };

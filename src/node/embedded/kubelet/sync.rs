@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::state::{Kubelet, Phase, Step};
+use super::state::{Kubelet, Phase, RESYNC, Step};
 use crate::node::embedded::machine::Machine;
 
 /// How often mirror pods of static pods that are gone are looked at (`housekeepingPeriod`).
@@ -54,6 +54,22 @@ impl ApiView for Machine {
 }
 
 impl Kubelet {
+    /// Learns of mirror pods as a watch of the API server tells of them.
+    pub(super) fn learn_mirrors(&mut self) {
+        let Some(api) = self.setting.api.clone().filter(|api| api.serving()) else {
+            return;
+        };
+        for pod in &self.pods {
+            let full_name = pod.spec.full_name();
+            if self.mirrored.contains_key(&full_name) {
+                continue;
+            }
+            if let Some(mirror) = api.mirror(&pod.spec.namespace, &pod.spec.name) {
+                self.mirrored.insert(full_name, mirror.hash);
+            }
+        }
+    }
+
     /// Has the pod synced after these waits of a real node.
     pub(super) fn sync_after(&mut self, uid: &str, waits: &[Duration]) {
         let now = self.now.at;
@@ -71,7 +87,14 @@ impl Kubelet {
         };
         let before = pod.syncs.len();
         pod.syncs.retain(|at| *at > now);
-        let due = before - pod.syncs.len();
+        let mut due = before - pod.syncs.len();
+        if pod.resync <= now && pod.start_time.is_some() {
+            due += 1;
+            let half = self.dice % 30;
+            if let Some(pod) = self.pods.get_mut(index) {
+                pod.resync = now + RESYNC + Duration::from_secs(half);
+            }
+        }
         for _ in 0..due {
             self.synced(index);
         }

@@ -10,7 +10,7 @@ use super::actor::{Actor, api_is_up};
 use super::object::{name, namespace, uid};
 use crate::node::embedded::apiserver::kinds::edit::{ensure, text_at};
 use crate::node::embedded::machine::Machine;
-use crate::node::embedded::snapshot::NodeSnapshot;
+use crate::node::embedded::snapshot::{NodeSnapshot, PodSnapshot};
 
 /// Until something the API server did not take is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -43,7 +43,9 @@ pub async fn run(machine: Arc<Machine>) {
 /// Brings the mirror pods in line; `false` when it must be tried again.
 async fn sync(machine: &Arc<Machine>, actor: &Actor, snapshot: &NodeSnapshot) -> bool {
     let mut complete = true;
-    for pod in snapshot.pods.iter().filter(|pod| !pod.terminating) {
+    // The worker of a pod that waits for the one before it has not come to its mirror yet.
+    let synced = |pod: &&PodSnapshot| !pod.terminating && pod.status.get("startTime").is_some();
+    for pod in snapshot.pods.iter().filter(synced) {
         let key = format!("/registry/core/pods/{}/{}", pod.namespace, pod.name);
         let base = format!("/api/v1/namespaces/{}/pods", pod.namespace);
         let path = format!("{base}/{}", pod.name);

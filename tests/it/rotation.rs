@@ -315,6 +315,7 @@ impl Case {
             output: self.output.clone(),
             terminate: terminate.clone(),
             pid: 1,
+            own_network: false,
         };
         let program = KubeApiServer::new(self.machine.clone());
         let mut api = self.machine.api.subscribe();

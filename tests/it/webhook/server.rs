@@ -134,6 +134,7 @@ impl Node {
             output: output.clone(),
             terminate: terminate.clone(),
             pid: 4242,
+            own_network: false,
         };
         let program = KubeApiServer::new(machine.clone());
         let running = tokio::spawn(async move { program.run(process).await });

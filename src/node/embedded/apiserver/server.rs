@@ -204,8 +204,7 @@ async fn shut_down(
     // In fast pace it hangs up on its clients instead: an edit is live within a second.
     if state.machine.pace == Pace::Real {
         let deadline = tokio::time::Instant::now() + WATCHES;
-        while state.machine.store.watchers() > OWN_WATCHES
-            && tokio::time::Instant::now() < deadline
+        while state.machine.store.watchers() > OWN_WATCHES && tokio::time::Instant::now() < deadline
         {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

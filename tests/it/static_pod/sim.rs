@@ -374,11 +374,17 @@ impl Sim {
                 self.later.push((end, Input::Exited { container, code }));
             }
             Effect::Terminate(container) => {
-                self.servers[&container].terminate.cancel();
+                let server = &self.servers[&container];
+                server.terminate.cancel();
                 // It says what it lets go of, and waits.
+                let last = "stopping ServiceCIDR Allocator Controller";
                 self.runtime.block_on(async {
-                    for _ in 0..64 {
-                        tokio::task::yield_now().await;
+                    for _ in 0..400 {
+                        let said = |line: &String| line.contains(last);
+                        if server.output.lines.lock().unwrap().iter().any(said) {
+                            break;
+                        }
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 });
             }

@@ -56,18 +56,48 @@ fn push_quoted(into: &mut String, c: char, delimiter: char) {
     into.push_str(escape);
 }
 
-/// `strconv.IsPrint`, near enough: letters, marks, numbers, punctuation, symbols and the ASCII space.
+/// `%q` of a character.
+#[must_use]
+pub fn quote_char(c: char) -> String {
+    let mut quoted = String::from("'");
+    push_quoted(&mut quoted, c, '\'');
+    quoted.push('\'');
+    quoted
+}
+
+/// `strconv.IsPrint`: letters, marks, numbers, punctuation, symbols and the ASCII space
+/// (`strconv/isprint.go`, without the code points that no one has assigned yet).
 fn is_print(c: char) -> bool {
     if c.is_ascii() {
         return (' '..='~').contains(&c);
     }
     let code = u32::from(c);
-    !(c.is_control()
-        || c.is_whitespace()
-        || matches!(code,
-            0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff
-            | 0xfff0..=0xfffb | 0xfffe | 0xffff | 0xe000..=0xf8ff | 0x600..=0x605 | 0x6dd | 0x70f | 0x8e2
-            | 0x110bd | 0x110cd | 0xe0000..=0xe0fff | 0xf0000..=0x10ffff))
+    // Variation selectors are marks.
+    matches!(code, 0xe_0100..=0xe_01ef)
+        || !matches!(
+            code,
+            0x80..=0xa0
+                | 0xad
+                | 0x600..=0x605
+                | 0x61c
+                | 0x6dd
+                | 0x70f
+                | 0x8e2
+                | 0x1680
+                | 0x180e
+                | 0x2000..=0x200f
+                | 0x2028..=0x202f
+                | 0x205f..=0x206f
+                | 0x3000
+                | 0xe000..=0xf8ff
+                | 0xfeff
+                | 0xfff0..=0xfffb
+                | 0xfffe
+                | 0xffff
+                | 0x1_10bd
+                | 0x1_10cd
+                | 0xe_0000..=0x10_ffff
+        )
 }
 
 /// How `encoding/json` quotes a byte in a syntax error.
@@ -212,5 +242,35 @@ fn rank(scalar: &Scalar) -> u8 {
         Scalar::Bool(_) => 1,
         Scalar::Number(_) => 2,
         Scalar::Text(_) => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted_as_strconv_does() {
+        for (text, quoted) in [
+            ("a\"b'c\\d", r#""a\"b'c\\d""#),
+            (
+                "\u{7}\u{8}\u{c}\n\r\t\u{b}\u{1b}\u{7f}",
+                r#""\a\b\f\n\r\t\v\x1b\x7f""#,
+            ),
+            (
+                "é\u{85}\u{a0}\u{200b}\u{feff}",
+                r#""é\u0085\u00a0\u200b\ufeff""#,
+            ),
+            (
+                "\u{e0001}\u{e0101}\u{1f600}",
+                "\"\\U000e0001\u{e0101}\u{1f600}\"",
+            ),
+        ] {
+            assert_eq!(quote(text), quoted);
+        }
+        assert_eq!(
+            ['a', '\'', '"', '\\', '\n', '\u{1}'].map(quote_char),
+            ["'a'", r"'\''", "'\"'", r"'\\'", r"'\n'", r"'\x01'"]
+        );
     }
 }

@@ -11,6 +11,7 @@ use super::actor::{Actor, api_is_up, succeeded};
 use super::lease::{Leadership, RENEW};
 use super::object::{is_deleting, name, namespace, uid};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::apiserver::kinds::selector::fulfils;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::{Process, Program};
 use crate::node::embedded::store::Stored;
@@ -269,29 +270,15 @@ fn selects(pod: &Value, node: &Value) -> bool {
         pod,
         "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms",
     );
-    let requirement = |expression: &Value, own: Option<&str>| {
-        let listed = own.is_some_and(|own| {
-            items(expression, "/values")
-                .iter()
-                .any(|value| value == own)
-        });
-        match text_at(expression, "/operator") {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => own.is_some(),
-            "DoesNotExist" => own.is_none(),
-            _ => false,
-        }
-    };
     plain
         && (terms.is_empty()
             || terms.iter().any(|term| {
                 items(term, "/matchExpressions")
                     .iter()
-                    .all(|expression| requirement(expression, label(text_at(expression, "/key"))))
+                    .all(|expression| fulfils(expression, label(text_at(expression, "/key"))))
                     && items(term, "/matchFields")
                         .iter()
-                        .all(|expression| requirement(expression, Some(name(node))))
+                        .all(|expression| fulfils(expression, Some(name(node))))
             }))
 }
 

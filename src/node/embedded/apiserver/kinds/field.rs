@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::node::embedded::apiserver::status::Status;
+use crate::yaml::go::quote;
 
 /// The kinds of field errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,35 +177,9 @@ impl fmt::Display for FieldError {
 fn show(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
-        Value::String(text) => go_quote(text),
+        Value::String(text) => quote(text),
         other => escape_html(&other.to_string()),
     }
-}
-
-/// Go's `%q` for the characters that occur in practice.
-#[must_use]
-pub fn go_quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c == '\u{7f}' => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn escape_html(json: &str) -> String {

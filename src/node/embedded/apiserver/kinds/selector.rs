@@ -21,21 +21,24 @@ pub fn matches(selector: &Value, labels: Option<&Value>) -> bool {
     equal
         && items(selector, "/matchExpressions")
             .iter()
-            .all(|expression| {
-                let own = label(text_at(expression, "/key"));
-                let listed = own.is_some_and(|own| {
-                    items(expression, "/values")
-                        .iter()
-                        .any(|value| value == own)
-                });
-                match text_at(expression, "/operator") {
-                    "In" => listed,
-                    "NotIn" => !listed,
-                    "Exists" => own.is_some(),
-                    "DoesNotExist" => own.is_none(),
-                    _ => false,
-                }
-            })
+            .all(|expression| fulfils(expression, label(text_at(expression, "/key"))))
+}
+
+/// Whether a value (none where there is none) fulfils a requirement of a label or node selector.
+#[must_use]
+pub fn fulfils(requirement: &Value, own: Option<&str>) -> bool {
+    let listed = own.is_some_and(|own| {
+        items(requirement, "/values")
+            .iter()
+            .any(|value| value == own)
+    });
+    match text_at(requirement, "/operator") {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => own.is_some(),
+        "DoesNotExist" => own.is_none(),
+        _ => false,
+    }
 }
 
 /// Whether a plain map of labels (the selector of a service) selects these labels.

@@ -9,9 +9,9 @@ use serde_json::{Map, Number, Value};
 
 use super::base64_text;
 use super::form::{assemble, merge, zero, zero_struct};
-use super::syntax::quote;
 use super::table::{Field, Shape, ShapeId, Struct, StructId, Types, types};
 use super::tokens::Tokens;
+use crate::yaml::go::quote;
 
 /// Types nest, schemas in CustomResourceDefinitions without end; deeper input than this would need more stack than a
 /// worker has. Go allows 10,000.

@@ -20,10 +20,11 @@ use serde_json::{Map, Value};
 
 use super::status::Status;
 
+pub use crate::yaml::go::quote as go_quote;
 pub use cursor::{FieldInfo, TypeKind, TypeRef, field, root};
 pub use definitions::{Definition, Definitions, Described, Kind, Property};
 pub use quantity::canonical as canonical_quantity;
-pub use syntax::{check as check_json, quote as go_quote};
+pub use syntax::check as check_json;
 pub use time::{Precision, canonical as canonical_time, write as write_time};
 
 use table::{StructId, types};

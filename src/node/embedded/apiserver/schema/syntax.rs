@@ -1,5 +1,7 @@
 //! JSON syntax with Go's error texts (`encoding/json/scanner.go`).
 
+use crate::yaml::go::quote;
+
 /// Nesting that Go's scanner accepts.
 const MAX_DEPTH: usize = 10_000;
 
@@ -224,40 +226,6 @@ fn invalid(c: u8, context: &str) -> String {
         }
     };
     format!("invalid character {quoted} {context}")
-}
-
-/// A string as Go's `strconv.Quote` writes it.
-#[must_use]
-pub fn quote(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            // Go writes bytes below 0x80 as \x, others that do not print as \u.
-            c if (c as u32) < 0x20 || c == '\u{7f}' => _ = write!(out, "\\x{:02x}", c as u32),
-            c if c.is_control()
-                || matches!(
-                    c,
-                    '\u{ad}' | '\u{a0}' | '\u{feff}' | '\u{2028}' | '\u{2029}'
-                ) =>
-            {
-                _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

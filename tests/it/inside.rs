@@ -131,14 +131,14 @@ fn nothing_outlives_the_command_or_ckslab() {
 }
 
 /// Somebody at a terminal, through `script`.
-struct Typist {
+pub(crate) struct Typist {
     child: Child,
     keys: ChildStdin,
     shown: Arc<Mutex<String>>,
 }
 
 impl Typist {
-    fn new(test: &Test, line: &str) -> Self {
+    pub(crate) fn new(test: &Test, line: &str) -> Self {
         let mut command = test.command(["--version"]);
         let program = command.get_program().to_owned();
         let mut script = Command::new("script");
@@ -176,20 +176,20 @@ impl Typist {
     }
 
     /// Types, then waits until this is shown after what was shown before.
-    fn types(&mut self, test: &Test, keys: &str, expected: &str) {
+    pub(crate) fn types(&mut self, test: &Test, keys: &str, expected: &str) {
         self.shown.lock().unwrap().clear();
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.sees(test, expected);
     }
 
-    fn sees(&self, test: &Test, expected: &str) {
+    pub(crate) fn sees(&self, test: &Test, expected: &str) {
         test.until(&format!("{expected:?} is shown"), || {
             self.shown.lock().unwrap().contains(expected)
         });
     }
 }
 
-fn has_script() -> bool {
+pub(crate) fn has_script() -> bool {
     let found = Command::new("script")
         .arg("--version")
         .output()

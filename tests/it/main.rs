@@ -31,6 +31,7 @@ mod scenario;
 mod schema;
 mod server;
 mod static_pod;
+mod walk;
 mod webhook;
 
 mod builder;

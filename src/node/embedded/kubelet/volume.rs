@@ -208,3 +208,17 @@ pub(super) fn fingerprint(node: &Confined, pod: &StaticPod) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sub_paths_have_the_variables_of_the_container() {
+        let env = [("POD".to_owned(), "api".to_owned())];
+        let of = |text: &str| expanded(text, &env);
+        assert_eq!(of("logs/$(POD)"), Ok("logs/api".to_owned()));
+        assert_eq!(of("$$(POD)/$x"), Ok("$(POD)/$x".to_owned()));
+        assert_eq!(of("$(NODE)"), Err("missing value for \"NODE\"".to_owned()));
+    }
+}

@@ -156,7 +156,10 @@ mod tests {
         assert!(
             matches!(find("registry.k8s.io/kube-apiserver:v1.36.22"), Image::Missing(t) if t.ends_with("v1.36.22: not found"))
         );
-        assert!(matches!(find("Nginx:1"), Image::Invalid(_)));
+        assert_eq!(
+            find("Nginx:1"),
+            Image::Invalid("Failed to apply default image tag \"Nginx:1\": couldn't parse image name \"Nginx:1\": invalid reference format: repository name (library/Nginx) must be lowercase".into())
+        );
         assert!(matches!(find("nginx 1"), Image::Invalid(_)));
     }
 }

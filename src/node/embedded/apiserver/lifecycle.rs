@@ -18,6 +18,8 @@ pub const READY: Duration = Duration::from_secs(2);
 pub struct Lifecycle {
     pace: Pace,
     serving: OnceLock<Instant>,
+    /// Whether the hooks that make requests are still at it.
+    held: AtomicBool,
     shutting_down: AtomicBool,
 }
 
@@ -50,6 +52,7 @@ impl Lifecycle {
         Self {
             pace,
             serving: OnceLock::new(),
+            held: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
         }
     }
@@ -74,7 +77,18 @@ impl Lifecycle {
     /// Whether a check of the start-up (a hook, `informer-sync`, `autoregister-completion`) succeeds.
     #[must_use]
     pub fn is_finished(&self, check: &str) -> bool {
-        self.has_passed(finished_after(check))
+        let held = super::hooks::HOOKS.contains(&check) && self.held.load(Ordering::Acquire);
+        !held && self.has_passed(finished_after(check))
+    }
+
+    /// The hooks that make requests begin.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// They have ended.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::Release);
     }
 
     /// SIGTERM came.

@@ -13,6 +13,7 @@ pub mod encryption;
 pub mod flags;
 pub mod flow;
 pub mod health;
+mod hooks;
 pub mod http;
 pub mod impersonation;
 pub mod keypair;

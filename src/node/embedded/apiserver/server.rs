@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::chronicle::Chronicle;
+use super::hooks;
 use super::http as https;
 use super::lifecycle::READY;
 use super::local::Local;
@@ -145,6 +146,7 @@ impl Server {
             &format!("Serving securely on {shown}:{}", state.flags.secure_port()),
         );
         chronicle.serving();
+        state.lifecycle.hold();
         state.lifecycle.serve(std::time::Instant::now());
         let is_reachable = self.listener.is_some();
         // Both end with this program, also when it is killed: nobody is served by a dead process.
@@ -157,11 +159,24 @@ impl Server {
             )))
         });
         let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
+        let ready = async {
+            let waited = tokio::time::sleep(state.machine.pace.scale(READY));
+            tokio::join!(hooks::bootstrap_roles(&state, local.as_ref()), waited).0
+        };
         tokio::select! {
-            // On another port nobody finds it.
-            () = tokio::time::sleep(state.machine.pace.scale(READY)), if is_reachable => {
-                state.machine.api.send_replace(Some(local.clone()));
-                chronicle.ready(&state.machine.node_ip);
+            hooked = ready => {
+                if let Err(reason) = hooked {
+                    let hook = format!("PostStartHook \"rbac/bootstrap-roles\" failed: {reason}");
+                    state.klog.fatal("hooks.go:203", &hook);
+                    return 255;
+                }
+                state.lifecycle.release();
+                state.audit.clock().started();
+                // On another port nobody finds it.
+                if is_reachable {
+                    state.machine.api.send_replace(Some(local.clone()));
+                    chronicle.ready(&state.machine.node_ip);
+                }
                 terminate.cancelled().await;
             }
             () = terminate.cancelled() => {}

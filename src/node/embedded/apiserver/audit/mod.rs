@@ -2,6 +2,7 @@
 
 mod backup;
 pub mod buffered;
+pub mod clock;
 pub(super) mod ending;
 pub mod errors;
 mod file_path;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 
+use self::clock::StartClock;
 use self::errors::PluginErrors;
 use self::union::Union;
 use crate::audit::event::Event;
@@ -57,6 +59,7 @@ pub struct Sink {
     policy: Option<Policy>,
     backend: Option<Box<dyn Backend>>,
     errors: Option<PluginErrors>,
+    clock: Arc<StartClock>,
     events: AtomicU64,
     rejected: AtomicU64,
     levels: [AtomicU64; 4],
@@ -91,6 +94,19 @@ impl Sink {
     pub fn counting(mut self, errors: PluginErrors) -> Self {
         self.errors = Some(errors);
         self
+    }
+
+    /// Waits by this clock.
+    #[must_use]
+    pub fn timed(mut self, clock: Arc<StartClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The clock that its backends wait by.
+    #[must_use]
+    pub fn clock(&self) -> &StartClock {
+        &self.clock
     }
 
     /// The name of all backends together.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::buffered::Buffered;
+use super::clock::StartClock;
 use super::errors::PluginErrors;
 use super::ignore::IgnoreErrors;
 use super::log::{self, Log};
@@ -38,6 +39,7 @@ pub fn audit(
         Some(load(&options.policy_file, rootfs, klog)?)
     };
     let errors = PluginErrors::new(klog.clone());
+    let clock = Arc::new(StartClock::start(machine.pace));
     let mut backends: Vec<Box<dyn Backend>> = Vec::new();
     if !options.log.path.is_empty() {
         if options.log.path != "-" {
@@ -65,13 +67,13 @@ pub fn audit(
                 "No audit policy file provided, no events will be recorded for webhook backend",
             );
         } else {
-            let webhook = webhook(&options.webhook, machine, rootfs, &errors)
+            let webhook = webhook(&options.webhook, machine, rootfs, &errors, &clock)
                 .map_err(|reason| format!("initializing audit webhook: {reason}"))?;
             let batched = moded(Box::new(webhook), &options.webhook.batch, true, &errors);
             backends.push(fitted(batched, options.webhook.truncate, &errors));
         }
     }
-    let sink = Sink::new(policy, backends).counting(errors);
+    let sink = Sink::new(policy, backends).counting(errors).timed(clock);
     if let Some(name) = sink.name() {
         klog.info(2, "audit.go:344", &format!("Using audit backend: {name}"));
     }
@@ -83,6 +85,7 @@ fn webhook(
     machine: &Arc<Machine>,
     rootfs: &Arc<Rootfs>,
     errors: &PluginErrors,
+    clock: &Arc<StartClock>,
 ) -> Result<Webhook, String> {
     let config = kubeconfig::load(&options.config_file, &|path| {
         rootfs.read(&absolute(path), FILE_LIMIT)
@@ -93,6 +96,7 @@ fn webhook(
         rootfs.clone(),
         Duration::from_nanos(u64::try_from(options.initial_backoff).unwrap_or(0)),
         errors.clone(),
+        clock.clone(),
     ))
 }
 

@@ -14,6 +14,7 @@ use super::connection::{self, Connection, Failure};
 use super::kubeconfig::{Credential, WebhookConfig};
 use super::network::Network;
 use crate::audit::options::number::quote;
+use crate::node::embedded::apiserver::audit::clock::StartClock;
 use crate::node::embedded::apiserver::startup::{FILE_LIMIT, read};
 use crate::node::embedded::runtime::rootfs::Rootfs;
 
@@ -34,17 +35,24 @@ pub(super) struct Client {
     config: WebhookConfig,
     network: Network,
     rootfs: Arc<Rootfs>,
+    clock: Arc<StartClock>,
     idle: Mutex<Vec<(Instant, Connection)>>,
     token: Mutex<Option<(Instant, String)>>,
 }
 
 impl Client {
     /// A client without connections.
-    pub(super) fn new(config: WebhookConfig, network: Network, rootfs: Arc<Rootfs>) -> Self {
+    pub(super) fn new(
+        config: WebhookConfig,
+        network: Network,
+        rootfs: Arc<Rootfs>,
+        clock: Arc<StartClock>,
+    ) -> Self {
         Self {
             config,
             network,
             rootfs,
+            clock,
             idle: Mutex::default(),
             token: Mutex::default(),
         }
@@ -59,9 +67,12 @@ impl Client {
             let url = quote(&self.config.target.shown());
             Err(format!("Post {url}: {reason}"))
         };
-        let Some(end) = Instant::now().checked_add(TIME_LIMIT) else {
-            return failed("context deadline exceeded");
+        let limit = self.clock.shortened(TIME_LIMIT);
+        let late = || {
+            self.clock.skip(TIME_LIMIT, limit);
+            "context deadline exceeded"
         };
+        let end = Instant::now() + limit;
         let mut again = 0;
         loop {
             let answer = match tokio::time::timeout_at(end, self.send(&body)).await {
@@ -69,15 +80,15 @@ impl Client {
                 Ok(Err(Failure::Answer(reason))) => return Err(reason),
                 Ok(Err(Failure::Text(reason))) => return failed(&reason),
                 Ok(Err(Failure::Unsent)) => return failed("EOF"),
-                Err(_) => return failed("context deadline exceeded"),
+                Err(_) => return failed(late()),
             };
             match answer.wait() {
                 Some(seconds) if again < AGAIN => {
                     again += 1;
-                    let wait = Instant::now().checked_add(Duration::from_secs(seconds));
-                    tokio::time::sleep_until(wait.map_or(end, |wait| wait.min(end))).await;
-                    if Instant::now() >= end {
-                        return Err("context deadline exceeded".to_owned());
+                    let wait = Duration::from_secs(seconds);
+                    let waited = tokio::time::timeout_at(end, self.clock.sleep(wait)).await;
+                    if waited.is_err() {
+                        return Err(late().to_owned());
                     }
                 }
                 _ => return answer.error().map_or(Ok(()), Err),

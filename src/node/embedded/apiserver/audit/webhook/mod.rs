@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use self::client::Client;
 use self::kubeconfig::WebhookConfig;
 use self::network::Network;
+use super::clock::StartClock;
 use super::errors::PluginErrors;
 use super::{Backend, Record};
 use crate::node::embedded::apiserver::encoding;
@@ -36,6 +37,7 @@ pub struct Webhook {
     client: Client,
     backoff: Duration,
     errors: PluginErrors,
+    clock: Arc<StartClock>,
 }
 
 impl Webhook {
@@ -47,9 +49,11 @@ impl Webhook {
         rootfs: Arc<Rootfs>,
         backoff: Duration,
         errors: PluginErrors,
+        clock: Arc<StartClock>,
     ) -> Self {
         Self {
-            client: Client::new(config, network, rootfs),
+            client: Client::new(config, network, rootfs, clock.clone()),
+            clock,
             backoff,
             errors,
         }
@@ -69,7 +73,8 @@ impl Webhook {
                 Err(_) if attempt < ATTEMPTS => {}
                 sent => return sent,
             }
-            tokio::time::sleep(longer(delay, 1.0 + JITTER * rand::random::<f64>())).await;
+            let wait = longer(delay, 1.0 + JITTER * rand::random::<f64>());
+            self.clock.sleep(wait).await;
             delay = longer(delay, FACTOR);
             attempt += 1;
         }

@@ -440,7 +440,11 @@ fn cut(lines: &[String]) -> bool {
 fn compare_cut(got: &[String], row: &Value, notes: &mut Vec<String>) {
     let wanted = strings(&row["stderr"]);
     if got.last() != wanted.last() {
-        notes.push(format!("ends with {:?}, want {:?}", got.last(), wanted.last()));
+        notes.push(format!(
+            "ends with {:?}, want {:?}",
+            got.last(),
+            wanted.last()
+        ));
     }
     let plugin = "Error in audit plugin 'webhook' affecting 1 audit events: ";
     let errors = got.iter().filter(|line| line.contains(plugin)).count();

@@ -4,6 +4,8 @@
 //! Times of the recordings pass ten times faster: the delays and waits of the flags, defaults
 //! included, and the pauses between requests. `WEBHOOK=tls` runs only cases whose id contains that.
 
+mod failure;
+mod modes;
 pub(crate) mod receiver;
 pub(crate) mod server;
 

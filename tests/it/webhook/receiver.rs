@@ -140,6 +140,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(byte) => head.push(byte),
                 Err(_) => return,
             }
+            // A TLS handshake is no request.
+            if head == [0x16] {
+                let _ = stream
+                    .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+                    .await;
+                return;
+            }
         }
         let head = String::from_utf8(head).unwrap();
         let mut lines = head.trim_end().split("\r\n");

@@ -106,16 +106,20 @@ impl Client {
             )));
         }
         while let Some(connection) = self.kept() {
-            match self.exchange(connection, body).await {
+            let mut connection = connection;
+            match self.exchange(&mut connection, body).await {
                 Err(Failure::Unsent) => {}
-                ended => return ended,
+                ended => return self.keep(connection, ended),
             }
         }
         let file = |path: &str| read(&self.rootfs, path);
-        let fresh = connection::open(&self.config, &self.network, &file)
+        let mut fresh = connection::open(&self.config, &self.network, &file)
             .await
             .map_err(Failure::Text)?;
-        self.exchange(fresh, body).await
+        match self.exchange(&mut fresh, body).await {
+            Err(Failure::Unsent) => Err(Failure::Text(fresh.end().await)),
+            ended => self.keep(fresh, ended),
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, Connection)>> {
@@ -137,8 +141,8 @@ impl Client {
         None
     }
 
-    async fn exchange(&self, mut connection: Connection, body: &Bytes) -> Result<Answer, Failure> {
-        let request = self.request(&connection, body).map_err(Failure::Text)?;
+    async fn exchange(&self, connection: &mut Connection, body: &Bytes) -> Result<Answer, Failure> {
+        let request = self.request(connection, body).map_err(Failure::Text)?;
         let response = connection.send(request).await?;
         let (parts, incoming) = response.into_parts();
         let header = |name: HeaderName| {
@@ -155,7 +159,6 @@ impl Client {
         };
         let packed = header(header::CONTENT_ENCODING).as_deref() == Some("gzip");
         let mut incoming = incoming;
-        let mut whole = true;
         while let Some(frame) = incoming.frame().await {
             let frame = frame.map_err(|error| {
                 let reason = connection.error_text(&error);
@@ -167,14 +170,24 @@ impl Client {
                 answer.body.extend_from_slice(data);
             }
             if answer.body.len() > BODY_LIMIT {
-                whole = false;
                 break;
             }
         }
         if packed && self.config.compression {
             answer.body = unpacked(&answer.body);
         }
-        if whole && !connection.is_http2() && connection.is_open() {
+        Ok(answer)
+    }
+
+    /// Keeps the connection for the next request, if it can carry one.
+    fn keep(
+        &self,
+        connection: Connection,
+        ended: Result<Answer, Failure>,
+    ) -> Result<Answer, Failure> {
+        let answer = ended?;
+        let whole = answer.body.len() <= BODY_LIMIT;
+        if whole && connection.is_open() && !connection.is_copy() {
             let mut idle = self.idle();
             if idle.len() < IDLE {
                 idle.push((Instant::now(), connection));

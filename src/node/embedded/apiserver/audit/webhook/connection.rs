@@ -40,6 +40,9 @@ pub(super) enum Failure {
 
 type Body = Full<Bytes>;
 
+/// What drives a connection, until it ends.
+type Driver = tokio::task::JoinHandle<hyper::Result<()>>;
+
 enum Sender {
     One(http1::SendRequest<Body>),
     Two(http2::SendRequest<Body>),
@@ -53,6 +56,7 @@ pub(super) struct Connection {
     shown_peer: String,
     first: FirstBytes,
     through_proxy: bool,
+    driver: Option<Driver>,
 }
 
 /// Opens a connection.
@@ -98,8 +102,9 @@ pub(super) async fn open(
         Ok(ip) => SocketAddr::new(ip, at.1).to_string(),
         Err(_) => SocketAddr::new(peer.ip(), at.1).to_string(),
     };
-    let mut connection = |sender| Connection {
+    let connection = |(sender, driver)| Connection {
         sender,
+        driver: Some(driver),
         local,
         peer,
         shown_peer: shown_peer.clone(),
@@ -107,7 +112,7 @@ pub(super) async fn open(
         through_proxy: config.proxy.is_some() && !secure,
     };
     if !secure {
-        return one(watched).await.map(&mut connection);
+        return one(watched).await.map(connection);
     }
     let session = Session::new(&config.tls, &target.host, read)?;
     let connector = TlsConnector::from(session.config.clone());
@@ -127,13 +132,12 @@ pub(super) async fn open(
         let (sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
             .await
             .map_err(|error| error.to_string())?;
-        tokio::spawn(driver);
-        return Ok(connection(Sender::Two(sender)));
+        return Ok(connection((Sender::Two(sender), tokio::spawn(driver))));
     }
-    one(tls).await.map(&mut connection)
+    one(tls).await.map(connection)
 }
 
-async fn one<S>(stream: S) -> Result<Sender, String>
+async fn one<S>(stream: S) -> Result<(Sender, Driver), String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -142,8 +146,7 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
-    tokio::spawn(driver);
-    Ok(Sender::One(sender))
+    Ok((Sender::One(sender), tokio::spawn(driver)))
 }
 
 /// Asks a proxy for a connection to the target.
@@ -214,8 +217,14 @@ impl Connection {
                 shown_peer: self.shown_peer.clone(),
                 first: self.first.clone(),
                 through_proxy: self.through_proxy,
+                driver: None,
             }),
         }
+    }
+
+    /// Whether this is the other handle.
+    pub(super) fn is_copy(&self) -> bool {
+        self.driver.is_none()
     }
 
     /// HTTP/2.
@@ -254,6 +263,17 @@ impl Connection {
                 Failure::Text(self.error_text(&error))
             }
         })
+    }
+
+    /// Why a connection that took nothing has ended.
+    pub(super) async fn end(&mut self) -> String {
+        match self.driver.take() {
+            Some(driver) => match driver.await {
+                Ok(Err(error)) => self.error_text(&error),
+                _ => "EOF".to_owned(),
+            },
+            None => "EOF".to_owned(),
+        }
     }
 
     /// An error of this connection in Go's words.

@@ -22,7 +22,7 @@ const MOST: usize = 1 << 20;
 pub struct Buffered {
     name: String,
     /// Closed when the worker has ended.
-    queue: RwLock<Option<mpsc::Sender<Record>>>,
+    queue: RwLock<Option<mpsc::Sender<Box<Record>>>>,
     errors: PluginErrors,
     stop: CancellationToken,
     /// Dropped with the backend: a killed server sends nothing more.
@@ -72,7 +72,7 @@ impl Buffered {
         let sent = queue
             .as_ref()
             .filter(|_| !self.stop.is_cancelled())
-            .map(|queue| queue.try_send(record.clone()));
+            .map(|queue| queue.try_send(Box::new(record.clone())));
         match sent {
             Some(Ok(())) => Ok(()),
             Some(Err(mpsc::error::TrySendError::Full(_))) => Err("audit buffer queue blocked"),
@@ -113,7 +113,7 @@ impl Backend for Buffered {
 }
 
 struct Worker {
-    queue: mpsc::Receiver<Record>,
+    queue: mpsc::Receiver<Box<Record>>,
     inner: Arc<dyn Backend>,
     max_size: usize,
     max_wait: Duration,
@@ -135,7 +135,7 @@ impl Worker {
             while batch.len() < self.max_size
                 && let Ok(record) = self.queue.try_recv()
             {
-                batch.push(record);
+                batch.push(*record);
             }
             if batch.is_empty() {
                 break;
@@ -163,14 +163,14 @@ impl Worker {
         while batch.len() < self.max_size {
             if !timed && !batch.is_empty() {
                 match self.queue.try_recv() {
-                    Ok(record) => batch.push(record),
+                    Ok(record) => batch.push(*record),
                     Err(_) => break,
                 }
                 continue;
             }
             tokio::select! {
                 record = self.queue.recv() => match record {
-                    Some(record) => batch.push(record),
+                    Some(record) => batch.push(*record),
                     None => break,
                 },
                 () = &mut timer => break,

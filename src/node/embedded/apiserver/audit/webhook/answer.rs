@@ -68,7 +68,7 @@ impl Answer {
             None if token(media) => None,
             None => Some("mime: expected slash after first token"),
             Some((kind, _)) if !token(kind) => Some("mime: expected slash after first token"),
-            Some((_, subtype)) if subtype.is_empty() => Some("mime: expected token after slash"),
+            Some((_, "")) => Some("mime: expected token after slash"),
             Some((_, subtype)) if !token(subtype) => {
                 Some("mime: unexpected content after media subtype")
             }

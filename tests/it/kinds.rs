@@ -308,7 +308,7 @@ fn invalid_objects_are_refused_with_the_real_texts() {
                 object["metadata"]["name"] = real["details"]["name"].clone();
             }
             kinds::strategy::create(resource, &UserInfo::default(), &mut object);
-            let errors = kinds::validate(resource, None, &object);
+            let errors = kinds::validate(resource, "", None, &object);
             let status = kinds::invalid_status(
                 &resource.group,
                 &resource.kind,

@@ -21,6 +21,7 @@ pub mod kinds;
 pub mod klog;
 pub mod lifecycle;
 pub mod local;
+pub mod loopback;
 pub mod managed_fields;
 pub mod metrics;
 pub mod nonresource;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::object::{name, namespace, now, now_micro, uid};
 use crate::node::embedded::apiserver::api::Body;
 use crate::node::embedded::apiserver::kinds::edit::text_at;
+use crate::node::embedded::apiserver::loopback;
 use crate::node::embedded::apiserver::request::UserInfo;
 use crate::node::embedded::machine::{LocalRequest, Machine};
 use crate::node::embedded::version::KUBERNETES;
@@ -101,17 +102,9 @@ impl Actor {
     pub fn api_server(machine: &Arc<Machine>) -> Self {
         Self {
             machine: machine.clone(),
-            user: UserInfo {
-                username: "system:apiserver".to_owned(),
-                uid: uuid::Uuid::new_v4().to_string(),
-                groups: vec![
-                    "system:authenticated".to_owned(),
-                    "system:masters".to_owned(),
-                ],
-                ..Default::default()
-            },
-            agent: format!("kube-apiserver/{KUBERNETES} {PLATFORM}"),
-            source_ip: "::1".to_owned(),
+            user: loopback::user(machine),
+            agent: loopback::agent(),
+            source_ip: loopback::SOURCE.to_owned(),
         }
     }
 

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::limits::pod_total;
 use super::{Attributes, Operation};
-use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::apiserver::kinds::edit::{ensure, items, text_at};
 use crate::node::embedded::apiserver::kinds::quantity::Quantity;
+use crate::node::embedded::apiserver::loopback;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
 
@@ -29,12 +30,13 @@ pub async fn validate(
         return Ok(());
     }
     let prefix = format!("/registry/core/resourcequotas/{}/", attributes.namespace);
-    for quota in state.store.list(&prefix).0 {
-        let quota = quota.value;
+    for stored in state.store.list(&prefix).0 {
+        let quota = stored.value.clone();
         if !in_scope(&quota, attributes, new) {
             continue;
         }
-        let Some(hard) = quota.pointer("/spec/hard").and_then(Value::as_object) else {
+        // What the quota controller has not seen yet is not enforced.
+        let Some(hard) = quota.pointer("/status/hard").and_then(Value::as_object) else {
             continue;
         };
         let name = text_at(&quota, "/metadata/name");
@@ -55,7 +57,7 @@ pub async fn validate(
                 continue;
             }
             asked.push((resource.clone(), request));
-            let used = used(state, attributes, resource);
+            let used = used(&quota, resource);
             if limit < used.plus(request) {
                 over.push((resource.clone(), request, used, limit));
             }
@@ -66,9 +68,21 @@ pub async fn validate(
             let why = format!("failed quota: {name}: must specify {}", missing.join("; "));
             return Err(attributes.forbidden(new, why));
         }
+        let unknown: Vec<&str> = asked
+            .iter()
+            .map(|(resource, _)| resource.as_str())
+            .filter(|resource| !has_usage(&quota, resource))
+            .collect();
+        if !unknown.is_empty() {
+            let why = format!(
+                "status unknown for quota: {name}, resources: {}",
+                unknown.join(",")
+            );
+            return Err(attributes.forbidden(new, why));
+        }
         if over.is_empty() {
-            if !attributes.dry_run {
-                charge(state, attributes, name, &asked).await;
+            if !attributes.dry_run && !asked.is_empty() {
+                charge(state, attributes.namespace, &stored.key, &asked).await;
             }
             continue;
         }
@@ -86,7 +100,7 @@ pub async fn validate(
         let why = format!(
             "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
             show(&|_, request| request),
-            show(&|resource, _| used(state, attributes, resource)),
+            show(&|resource, _| used(&quota, resource)),
             show(&|resource, _| hard
                 .get(resource)
                 .and_then(Value::as_str)
@@ -98,38 +112,38 @@ pub async fn validate(
     Ok(())
 }
 
-/// Admission itself keeps the usage in the quota's status.
-async fn charge(
-    state: &Arc<ApiState>,
-    attributes: &Attributes<'_>,
-    quota: &str,
-    asked: &[(String, Quantity)],
-) {
-    let now: Vec<(String, String)> = asked
-        .iter()
-        .map(|(resource, request)| {
-            let used = used(state, attributes, resource).plus(*request);
-            (resource.clone(), used.canonical())
-        })
-        .collect();
-    if now.is_empty() {
-        return;
-    }
-    let key = format!(
-        "/registry/core/resourcequotas/{}/{quota}",
-        attributes.namespace
-    );
-    let _ = state
-        .store
-        .guaranteed_update(&key, |stored| {
-            let mut object = stored.value.as_ref().clone();
-            let used = object.pointer_mut("/status/used")?.as_object_mut()?;
-            for (resource, amount) in &now {
-                used.insert(resource.clone(), amount.clone().into());
+/// How often a quota that others write at the same time is charged anew.
+const ATTEMPTS: usize = 3;
+
+/// Admission itself keeps the usage in the quota's status, through the API.
+async fn charge(state: &Arc<ApiState>, namespace: &str, key: &str, asked: &[(String, Quantity)]) {
+    for _ in 0..ATTEMPTS {
+        let Some(stored) = state.store.get(key) else {
+            return;
+        };
+        let mut object = stored.value.as_ref().clone();
+        let name = text_at(&object, "/metadata/name").to_owned();
+        for (resource, request) in asked {
+            let amount = used(&object, resource).plus(*request).canonical();
+            if let Some(used) = object
+                .pointer_mut("/status/used")
+                .and_then(Value::as_object_mut)
+            {
+                used.insert(resource.clone(), amount.into());
             }
-            Some(object)
-        })
-        .await;
+        }
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("kind".into(), "ResourceQuota".into());
+            fields.insert("apiVersion".into(), "v1".into());
+            ensure(fields, "metadata")
+                .insert("resourceVersion".into(), stored.revision.to_string().into());
+        }
+        let path = format!("/api/v1/namespaces/{namespace}/resourcequotas/{name}/status");
+        let (code, _) = loopback::call(state, http::Method::PUT, path, Some(object)).await;
+        if code != 409 {
+            return;
+        }
+    }
 }
 
 fn in_scope(quota: &Value, attributes: &Attributes<'_>, new: &Value) -> bool {
@@ -257,21 +271,18 @@ pub fn usage_of(group: &str, plural: &str, resource: &str, object: &Value) -> Op
     }
 }
 
-/// What the namespace uses already.
-fn used(state: &Arc<ApiState>, attributes: &Attributes<'_>, resource: &str) -> Quantity {
-    let group = match attributes.resource.group.as_str() {
-        "" => "core",
-        group => group,
-    };
-    let prefix = format!(
-        "/registry/{group}/{}/{}/",
-        attributes.resource.name, attributes.namespace
-    );
-    state
-        .store
-        .list(&prefix)
-        .0
-        .iter()
-        .filter_map(|stored| usage(attributes, resource, &stored.value))
-        .fold(Quantity::ZERO, Quantity::plus)
+fn has_usage(quota: &Value, resource: &str) -> bool {
+    quota
+        .pointer("/status/used")
+        .is_some_and(|used| used.get(resource).is_some())
+}
+
+/// What the namespace uses already, as the quota says.
+fn used(quota: &Value, resource: &str) -> Quantity {
+    quota
+        .pointer("/status/used")
+        .and_then(|used| used.get(resource))
+        .and_then(Value::as_str)
+        .and_then(Quantity::parse)
+        .unwrap_or(Quantity::ZERO)
 }

@@ -123,6 +123,16 @@ pub fn authorize(state: &Arc<ApiState>, user: &UserInfo, attributes: &Attributes
 /// The RBAC rules that apply to a user in a namespace (cluster-wide ones included).
 #[must_use]
 pub fn rules_for(state: &Arc<ApiState>, user: &UserInfo, namespace: &str) -> Vec<Rule> {
+    known_rules_for(state, user, namespace).0
+}
+
+/// The same, and a text for every role that is bound to and does not exist.
+#[must_use]
+pub fn known_rules_for(
+    state: &Arc<ApiState>,
+    user: &UserInfo,
+    namespace: &str,
+) -> (Vec<Rule>, Vec<String>) {
     state.rbac.rules_for(&state.store, user, namespace)
 }
 

@@ -327,16 +327,24 @@ impl Rbac {
         decision
     }
 
-    /// The rules that apply to a user in a namespace.
+    /// The rules that apply to a user in a namespace, and a text for every role that does not exist.
     #[must_use]
-    pub fn rules_for(&self, store: &Store, user: &UserInfo, namespace: &str) -> Vec<Rule> {
+    pub fn rules_for(
+        &self,
+        store: &Store,
+        user: &UserInfo,
+        namespace: &str,
+    ) -> (Vec<Rule>, Vec<String>) {
         let compiled = self.compiled(store);
-        let mut out = Vec::new();
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
         compiled.visit(user, namespace, |_, _, rules| {
-            out.extend(rules.unwrap_or_default().iter().cloned());
+            match rules {
+                Ok(rules) => out.extend(rules.iter().cloned()),
+                Err(error) => errors.push(error),
+            }
             true
         });
-        out
+        (out, errors)
     }
 }
 

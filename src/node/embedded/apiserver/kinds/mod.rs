@@ -4,6 +4,7 @@ pub mod allocate;
 pub mod defaults;
 pub mod edit;
 pub mod field;
+pub mod internal;
 pub mod pod_update;
 pub mod quantity;
 pub mod selector;
@@ -109,10 +110,15 @@ pub fn prepare_delete(
     Ok(())
 }
 
-/// Validates an object to be created (`old` is `None`) or updated.
+/// Validates an object to be created (`old` is `None`) or updated, itself or through a subresource.
 #[must_use]
-pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
-    validation::validate(resource, old, new)
+pub fn validate(
+    resource: &Resource,
+    subresource: &str,
+    old: Option<&Value>,
+    new: &Value,
+) -> Vec<FieldError> {
+    validation::validate(resource, subresource, old, new)
 }
 
 /// Warnings about an object that was written (`WarningsOnCreate`, `WarningsOnUpdate`).

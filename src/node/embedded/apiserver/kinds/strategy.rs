@@ -147,14 +147,11 @@ pub fn create(resource: &Resource, user: &UserInfo, object: &mut Value) {
             }
         }
         ("", "ServiceAccount") => clean_secret_references(object),
-        ("", "Pod") => {
+        ("", "Service") => {
             let spec = ensure(object, "spec");
-            if spec
-                .get("terminationGracePeriodSeconds")
-                .and_then(Value::as_i64)
-                .is_some_and(|seconds| seconds < 0)
-            {
-                spec.insert("terminationGracePeriodSeconds".into(), 1.into());
+            let ip = text(spec, "clusterIP").to_owned();
+            if !ip.is_empty() && items_len(spec, "clusterIPs") == 0 {
+                spec.insert("clusterIPs".into(), json!([ip]));
             }
         }
         _ => {}
@@ -187,6 +184,10 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &mut Val
                 .and_then(|s| s.get("conditions"))
                 .cloned();
             keep(object, before, "status");
+            let status = ensure(object, "status");
+            if conditions.is_none() {
+                status.shift_remove("conditions");
+            }
             if let Some(mut conditions) = conditions {
                 for condition in conditions.as_array_mut().into_iter().flatten() {
                     if let Some(fields) = condition.as_object_mut() {
@@ -194,7 +195,7 @@ pub fn update(resource: &Resource, subresource: &str, old: &Value, new: &mut Val
                         super::edit::default(fields, "lastTransitionTime", now());
                     }
                 }
-                ensure(object, "status").insert("conditions".into(), conditions);
+                status.insert("conditions".into(), conditions);
             }
             return;
         }
@@ -325,15 +326,6 @@ fn update_status(resource: &Resource, before: &Object, object: &mut Object) {
             .and_then(|s| s.get("qosClass"))
             .cloned();
         let status = ensure(object, "status");
-        // The single address takes precedence over the list (conversion of PodStatus).
-        let ip = text(status, "podIP").to_owned();
-        let first = status
-            .get("podIPs")
-            .and_then(|ips| ips.pointer("/0/ip"))
-            .and_then(Value::as_str);
-        if !ip.is_empty() && first != Some(ip.as_str()) {
-            status.insert("podIPs".into(), json!([{"ip": ip}]));
-        }
         if let Some(qos) = qos
             && status.get("qosClass").is_none()
         {
@@ -469,12 +461,16 @@ pub fn keep_service_allocations(before: &Value, object: &mut Value) {
     let (old_type, new_type) = (text(old, "type").to_owned(), text(spec, "type").to_owned());
     let has_ip = |kind: &str| matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
     if has_ip(&old_type) && has_ip(&new_type) {
-        if text(spec, "clusterIP").is_empty() && items_len(spec, "clusterIPs") == 0 {
-            for key in ["clusterIP", "clusterIPs"] {
-                if let Some(value) = old.get(key) {
-                    spec.insert(key.into(), value.clone());
-                }
-            }
+        if text(spec, "clusterIP").is_empty()
+            && let Some(ip) = old.get("clusterIP")
+        {
+            spec.insert("clusterIP".into(), ip.clone());
+        }
+        if items_len(spec, "clusterIPs") == 0
+            && spec.get("clusterIP") == old.get("clusterIP")
+            && let Some(ips) = old.get("clusterIPs")
+        {
+            spec.insert("clusterIPs".into(), ips.clone());
         }
         for key in ["ipFamilies", "ipFamilyPolicy"] {
             if !spec.contains_key(key)
@@ -484,6 +480,7 @@ pub fn keep_service_allocations(before: &Value, object: &mut Value) {
             }
         }
     }
+    link_addresses(old, spec);
     let ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
     if ports(&old_type) && ports(&new_type) {
         let known: Vec<(Value, Value, Value)> = items(before, "/spec/ports")
@@ -514,6 +511,44 @@ pub fn keep_service_allocations(before: &Value, object: &mut Value) {
         && !spec.contains_key("healthCheckNodePort")
     {
         spec.insert("healthCheckNodePort".into(), port.clone());
+    }
+}
+
+/// Keeps the single address and the list in step where a client changed only one of them
+/// (`normalizeClusterIPs` of `pkg/registry/core/service/storage/storage.go`).
+fn link_addresses(old: &Object, spec: &mut Object) {
+    let (before, after) = (
+        text(old, "clusterIP").to_owned(),
+        text(spec, "clusterIP").to_owned(),
+    );
+    let first = |spec: &Object| {
+        spec.get("clusterIPs")
+            .and_then(|ips| ips.pointer("/0"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let lists_agree = items_len(old, "clusterIPs") == items_len(spec, "clusterIPs")
+        && old.get("clusterIPs") == spec.get("clusterIPs");
+    if before != after {
+        if after.is_empty() && lists_agree {
+            spec.shift_remove("clusterIPs");
+        } else if before.is_empty() && items_len(spec, "clusterIPs") == 0 {
+            spec.insert("clusterIPs".into(), json!([after]));
+        } else if lists_agree {
+            if let Some(list) = spec.get_mut("clusterIPs").and_then(Value::as_array_mut) {
+                match list.first_mut() {
+                    Some(own) => *own = after.into(),
+                    None => list.push(after.into()),
+                }
+            }
+        }
+    } else if items_len(old, "clusterIPs") > 0 && items_len(spec, "clusterIPs") == 0 {
+        // The list alone was cleared.
+        spec.insert("clusterIP".into(), "".into());
+    } else if items_len(old, "clusterIPs") > 0 && first(old) != first(spec) {
+        let own = first(spec);
+        spec.insert("clusterIP".into(), own.into());
     }
 }
 

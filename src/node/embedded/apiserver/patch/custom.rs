@@ -226,7 +226,7 @@ pub(in crate::node::embedded::apiserver) fn validate(
     old: Option<&Value>,
     object: &Value,
 ) -> Vec<FieldError> {
-    let mut errors = kinds::validate(&target.resource, old, object);
+    let mut errors = kinds::validate(&target.resource, &target.subresource, old, object);
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or("");
     if !kind.is_empty() && kind != target.resource.kind {
         errors.push(FieldError::invalid(

@@ -173,7 +173,7 @@ pub(super) fn invalid(
 ) -> Result<(), Status> {
     let mut errors = match &target.custom {
         Some(_) => crate::node::embedded::apiserver::patch::custom::validate(target, old, object),
-        None => kinds::validate(&target.resource, old, object),
+        None => kinds::validate(&target.resource, &target.subresource, old, object),
     };
     let of_pod = target.resource.kind == "Pod";
     if !(of_pod && old.is_some()) && !state.flags.line.bool("allow-privileged") {

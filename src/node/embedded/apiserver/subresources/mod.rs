@@ -139,7 +139,11 @@ fn fields(value: &Value) -> Value {
         let mut inner = fields(value);
         let pointer = matches!(
             key.as_str(),
-            "resourceAttributes" | "nonResourceAttributes" | "extra"
+            "resourceAttributes"
+                | "nonResourceAttributes"
+                | "extra"
+                | "fieldSelector"
+                | "labelSelector"
         );
         if pointer && let Some(fields) = inner.as_object_mut() {
             fields.insert(".".into(), json!({}));

@@ -109,7 +109,8 @@ fn rules_review(
         fields.insert("spec".into(), json!({}));
     }
     let (mut resources, mut paths) = (Vec::new(), Vec::new());
-    for rule in authz::rules_for(state, &request.user, &namespace) {
+    let (rules, mut errors) = authz::known_rules_for(state, &request.user, &namespace);
+    for rule in rules {
         let mut out = Map::new();
         out.insert("verbs".into(), json!(rule.verbs));
         if rule.non_resource_urls.is_empty() {
@@ -124,7 +125,31 @@ fn rules_review(
             paths.push(Value::Object(out));
         }
     }
-    Ok(json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}))
+    // What nodes may do depends on their pods: the node authorizer lists no rules.
+    let node = request.user.username.starts_with("system:node:")
+        && request
+            .user
+            .groups
+            .iter()
+            .any(|group| group == "system:nodes");
+    if node {
+        errors.insert(
+            0,
+            "node authorizer does not support user rule resolution".to_owned(),
+        );
+    }
+    let mut status =
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": node});
+    errors.dedup();
+    let error = match errors.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        all => Some(format!("[{}]", all.join(", "))),
+    };
+    if let (Some(error), Some(fields)) = (error, status.as_object_mut()) {
+        fields.insert("evaluationError".into(), error.into());
+    }
+    Ok(status)
 }
 
 /// `ValidateSubjectAccessReviewSpec` and its kin (`pkg/apis/authorization/validation`).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Attributes, Operation};
-use crate::node::embedded::apiserver::kinds::edit::text_at;
+use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::apiserver::kinds::field::{FieldError, invalid_status};
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
@@ -98,10 +98,25 @@ fn level(namespace: &Value, mode: &str) -> LevelVersion {
 
 /// The level to warn at: without a label of its own, the one that is enforced.
 fn warn_level(namespace: &Value) -> LevelVersion {
-    let own = namespace
-        .pointer("/metadata/labels/pod-security.kubernetes.io~1warn")
-        .is_some();
-    level(namespace, if own { "warn" } else { "enforce" })
+    let label = |suffix: &str| {
+        namespace
+            .pointer(&format!(
+                "/metadata/labels/pod-security.kubernetes.io~1{suffix}"
+            ))
+            .and_then(Value::as_str)
+    };
+    let own = level(namespace, "warn");
+    let enforced = label("enforce").and_then(Level::parse);
+    match enforced {
+        Some(enforced) if label("warn").is_none() && enforced > Level::Privileged => LevelVersion {
+            level: enforced,
+            minor: match label("warn-version") {
+                Some(_) => own.minor,
+                None => level(namespace, "enforce").minor,
+            },
+        },
+        _ => own,
+    }
 }
 
 /// Errors of the labels themselves.
@@ -181,6 +196,11 @@ pub fn validate(
     };
     let metadata = new.pointer(template.trim_end_matches("/spec"));
     let (audit, warn) = (level(&namespace, "audit"), warn_level(&namespace));
+    let errors = label_errors(&namespace);
+    if audit.level == Level::Privileged && warn.level == Level::Privileged && errors.is_empty() {
+        return Ok(());
+    }
+    annotate_errors(attributes, &errors);
     if let Some(text) = violation(&audit, metadata, spec) {
         attributes.audit.annotate(
             "pod-security.kubernetes.io/audit-violations",
@@ -219,37 +239,67 @@ fn violation(level: &LevelVersion, object: Option<&Value>, spec: &Value) -> Opti
     Some(texts.join(", "))
 }
 
+/// Whether an update is judged again (`isSignificantPodUpdate`): other containers, or other images.
+fn is_significant(old: &Value, new: &Value) -> bool {
+    let images = |pod: &Value, list: &str| -> Vec<String> {
+        items(pod, list)
+            .iter()
+            .map(|container| text_at(container, "/image").to_owned())
+            .collect()
+    };
+    ["/spec/containers", "/spec/initContainers"]
+        .iter()
+        .any(|list| images(old, list) != images(new, list))
+        || items(new, "/spec/ephemeralContainers").iter().any(|own| {
+            items(old, "/spec/ephemeralContainers")
+                .iter()
+                .find(|before| text_at(before, "/name") == text_at(own, "/name"))
+                .is_none_or(|before| text_at(before, "/image") != text_at(own, "/image"))
+        })
+}
+
+/// What is wrong with the labels is said in the audit event of every pod that is judged by them.
+fn annotate_errors(attributes: &Attributes<'_>, errors: &[FieldError]) {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let text = match texts.as_slice() {
+        [] => return,
+        [one] => one.clone(),
+        _ => format!("[{}]", texts.join(", ")),
+    };
+    attributes.audit.annotate(
+        "pod-security.kubernetes.io/error",
+        &format!("Failed to parse policy: {text}"),
+    );
+}
+
 fn pod(
     state: &Arc<ApiState>,
     attributes: &Attributes<'_>,
     old: Option<&Value>,
     new: &Value,
 ) -> Result<(), Status> {
-    // Updates that change nothing of security interest are not judged again.
-    if let Some(old) = old {
-        let images_only = |pod: &Value| {
-            let mut spec = pod.get("spec").cloned().unwrap_or_default();
-            for list in ["containers", "initContainers"] {
-                if let Some(items) = spec.get_mut(list).and_then(Value::as_array_mut) {
-                    for item in items.iter_mut().filter_map(Value::as_object_mut) {
-                        item.shift_remove("image");
-                    }
-                }
-            }
-            if let Some(fields) = spec.as_object_mut() {
-                fields.shift_remove("tolerations");
-                fields.shift_remove("activeDeadlineSeconds");
-                fields.shift_remove("schedulingGates");
-            }
-            spec
-        };
-        if images_only(old) == images_only(new) {
-            return Ok(());
-        }
-    }
     let Some(namespace) = namespace_of(state, attributes) else {
         return Ok(());
     };
+    let errors = label_errors(&namespace);
+    let lenient = [
+        level(&namespace, "enforce"),
+        level(&namespace, "audit"),
+        warn_level(&namespace),
+    ]
+    .iter()
+    .all(|level| level.level == Level::Privileged);
+    if lenient && errors.is_empty() {
+        attributes.audit.annotate(
+            "pod-security.kubernetes.io/enforce-policy",
+            "privileged:latest",
+        );
+        return Ok(());
+    }
+    if old.is_some_and(|old| !is_significant(old, new)) {
+        return Ok(());
+    }
+    annotate_errors(attributes, &errors);
     let empty = Value::Null;
     let spec = new.get("spec").unwrap_or(&empty);
     let enforce = level(&namespace, "enforce");
@@ -327,13 +377,19 @@ fn namespace(
     attributes.warnings.add(format!(
         "existing pods in namespace \"{name}\" violate the new PodSecurity enforce level \"{after}\""
     ));
+    // Equal ones together, then in the order of the whole text.
+    let mut lines = Vec::new();
     for (text, pods) in groups {
-        let first = pods.first().map(String::as_str).unwrap_or_default();
+        let first = pods.iter().min().map(String::as_str).unwrap_or_default();
         let line = match pods.len() {
             1 => format!("{first}: {text}"),
             2 => format!("{first} (and 1 other pod): {text}"),
             n => format!("{first} (and {} other pods): {text}", n - 1),
         };
+        lines.push(line);
+    }
+    lines.sort_unstable();
+    for line in lines {
         attributes.warnings.add(line);
     }
     Ok(())

@@ -48,18 +48,6 @@ pub fn service(object: &mut Object) {
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true);
     }
-    // `clusterIP` and `clusterIPs` mirror each other (conversion and strategy of services).
-    let first = spec
-        .get("clusterIPs")
-        .and_then(|ips| ips.pointer("/0"))
-        .and_then(Value::as_str)
-        .map(str::to_owned);
-    match (text(spec, "clusterIP").to_owned(), first) {
-        (ip, None) if !ip.is_empty() => {
-            spec.insert("clusterIPs".into(), json!([ip]));
-        }
-        _ => {}
-    }
 }
 
 /// `SetDefaults_Endpoints`.

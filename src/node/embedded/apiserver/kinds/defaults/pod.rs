@@ -9,8 +9,18 @@ use crate::node::embedded::apiserver::kinds::quantity::Quantity;
 
 /// A pod: the defaults of its spec, and those that only pods get, not templates.
 pub fn pod(object: &mut Object) {
+    if let Some(status) = child(object, "status") {
+        first_address(status);
+    }
     let spec = ensure(object, "spec");
     spec_defaults(spec);
+    if spec
+        .get("terminationGracePeriodSeconds")
+        .and_then(Value::as_i64)
+        .is_some_and(|seconds| seconds < 0)
+    {
+        spec.insert("terminationGracePeriodSeconds".into(), 1.into());
+    }
     for list in ["containers", "initContainers"] {
         each(spec, list, |container| {
             let Some(resources) = child(container, "resources") else {
@@ -39,6 +49,18 @@ pub fn pod(object: &mut Object) {
                 });
             });
         }
+    }
+}
+
+/// The single address takes precedence over the list (`Convert_v1_PodStatus_To_core_PodStatus`).
+fn first_address(status: &mut Object) {
+    let ip = text(status, "podIP").to_owned();
+    let first = status
+        .get("podIPs")
+        .and_then(|ips| ips.pointer("/0/ip"))
+        .and_then(Value::as_str);
+    if !ip.is_empty() && first != Some(ip.as_str()) {
+        status.insert("podIPs".into(), json!([{"ip": ip}]));
     }
 }
 

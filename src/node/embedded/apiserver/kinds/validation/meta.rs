@@ -6,6 +6,7 @@ use super::Errors;
 use super::name;
 use crate::node::embedded::apiserver::catalog::Resource;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::yaml::go::quote as go_quote;
 
 /// How names of this kind look.
 fn name_errors(resource: &Resource, text: &str) -> Vec<String> {
@@ -100,8 +101,9 @@ pub fn annotations(annotations: Option<&Value>, path: &str, errors: &mut Errors)
 fn owners(object: &Value, errors: &mut Errors) {
     let all = items(object, "/metadata/ownerReferences");
     let mut controller: Option<String> = None;
-    for (at, owner) in all.iter().enumerate() {
-        let path = format!("metadata.ownerReferences[{at}]");
+    for owner in all {
+        // The index is not said.
+        let path = "metadata.ownerReferences";
         let version = text_at(owner, "/apiVersion");
         if version.is_empty() {
             errors.invalid(
@@ -112,16 +114,12 @@ fn owners(object: &Value, errors: &mut Errors) {
         }
         for key in ["kind", "name", "uid"] {
             if text_at(owner, &format!("/{key}")).is_empty() {
-                errors.invalid(
-                    &format!("{path}.{key}"),
-                    &"".into(),
-                    format!("{key} must not be empty"),
-                );
+                errors.invalid(&format!("{path}.{key}"), &"".into(), "must not be empty");
             }
         }
         if version == "v1" && text_at(owner, "/kind") == "Event" {
             errors.invalid(
-                &path,
+                path,
                 owner,
                 "/v1, Kind=Event is disallowed from being an owner",
             );
@@ -141,8 +139,11 @@ fn owners(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// What an update cannot change.
+/// What an update cannot change, and what it may be changed to (`ValidateObjectMetaAccessorUpdate`).
 pub fn validate_update(old: &Value, new: &Value, errors: &mut Errors) {
+    if !text_at(old, "/metadata/deletionTimestamp").is_empty() {
+        no_new_finalizers(old, new, errors);
+    }
     for key in ["name", "namespace", "uid"] {
         let pointer = format!("/metadata/{key}");
         let (before, after) = (text_at(old, &pointer), text_at(new, &pointer));
@@ -153,5 +154,67 @@ pub fn validate_update(old: &Value, new: &Value, errors: &mut Errors) {
                 "field is immutable",
             );
         }
+    }
+    labels(new.pointer("/metadata/labels"), "metadata.labels", errors);
+    annotations(
+        new.pointer("/metadata/annotations"),
+        "metadata.annotations",
+        errors,
+    );
+    owners(new, errors);
+}
+
+fn no_new_finalizers(old: &Value, new: &Value, errors: &mut Errors) {
+    let known = items(old, "/metadata/finalizers");
+    let mut added: Vec<String> = items(new, "/metadata/finalizers")
+        .iter()
+        .filter(|finalizer| !known.contains(finalizer))
+        .filter_map(Value::as_str)
+        .map(go_quote)
+        .collect();
+    added.sort_unstable();
+    added.dedup();
+    if !added.is_empty() {
+        errors.forbidden(
+            "metadata.finalizers",
+            format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
+            ),
+        );
+    }
+}
+
+/// Whether the strategy of a kind validates the metadata of an updated object as that of a new one too.
+fn validates_as_new(resource: &Resource) -> bool {
+    match resource.group.as_str() {
+        "" => !matches!(
+            resource.kind.as_str(),
+            "Namespace" | "Node" | "ReplicationController" | "ResourceQuota"
+        ),
+        "rbac.authorization.k8s.io" => true,
+        "networking.k8s.io" => resource.kind == "Ingress",
+        _ => false,
+    }
+}
+
+/// Whether the strategy of a kind compares the metadata with what was before.
+fn compares(resource: &Resource) -> bool {
+    !matches!(
+        (resource.group.as_str(), resource.kind.as_str()),
+        ("", "PersistentVolume" | "LimitRange")
+    )
+}
+
+/// The metadata of an updated object, looked at by the generic registry and by the strategy of the kind:
+/// what is wrong is said in the causes as often as it is found (`BeforeUpdate` of `pkg/registry/rest`).
+pub fn validate_updated(resource: &Resource, old: &Value, new: &Value, errors: &mut Errors) {
+    validate(resource, new, errors);
+    validate_update(old, new, errors);
+    if compares(resource) {
+        validate_update(old, new, errors);
+    }
+    if validates_as_new(resource) {
+        validate(resource, new, errors);
     }
 }

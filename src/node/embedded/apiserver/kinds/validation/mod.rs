@@ -5,6 +5,7 @@ pub mod meta;
 pub mod name;
 pub mod network;
 pub mod pod;
+mod pod_update;
 pub mod policy;
 pub mod privileged;
 pub mod storage;
@@ -95,19 +96,27 @@ impl Errors {
     }
 }
 
-/// Validates an object to be created (`old` is `None`) or updated.
+/// Validates an object to be created (`old` is `None`) or updated, itself or through a subresource.
 #[must_use]
-pub fn validate(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<FieldError> {
+pub fn validate(
+    resource: &Resource,
+    subresource: &str,
+    old: Option<&Value>,
+    new: &Value,
+) -> Vec<FieldError> {
     let mut errors = Errors::default();
-    if resource.kind != "Event" {
-        meta::validate(resource, new, &mut errors);
-    }
-    if let Some(old) = old {
-        meta::validate_update(old, new, &mut errors);
+    match old {
+        _ if resource.kind == "Event" => {
+            if let Some(old) = old {
+                meta::validate_update(old, new, &mut errors);
+            }
+        }
+        Some(old) => meta::validate_updated(resource, old, new, &mut errors),
+        None => meta::validate(resource, new, &mut errors),
     }
     let e = &mut errors;
     match (resource.group.as_str(), resource.kind.as_str()) {
-        ("", "Pod") => pod::pod(old, new, e),
+        ("", "Pod") => pod::pod(subresource, old, new, e),
         ("", "PodTemplate") => pod::template(new.get("template"), "template", e),
         ("", "ReplicationController") => workload::replication_controller(new, e),
         ("apps", "Deployment") => workload::deployment(old, new, e),

@@ -139,6 +139,16 @@ fn cluster_ips(old: Option<&Value>, new: &Value, e: &mut Errors) {
             "must be empty when `clusterIP` is not specified",
         );
     }
+    if let Some(listed) = ips.first()
+        && !first.is_empty()
+        && listed.as_str() != Some(first)
+    {
+        e.invalid(
+            "spec.clusterIPs",
+            &shown,
+            "first value must match `clusterIP`",
+        );
+    }
     for (at, ip) in ips.iter().enumerate() {
         let text = ip.as_str().unwrap_or_default();
         if at == 0 && text == "None" {

@@ -4,23 +4,38 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Errors, meta, name};
+use super::{Errors, meta, name, pod_update};
 use crate::node::embedded::apiserver::kinds::defaults::pod::VOLUME_SOURCES;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::apiserver::kinds::quantity::Quantity;
 
-/// A pod that is created or updated.
-pub fn pod(old: Option<&Value>, new: &Value, e: &mut Errors) {
+/// A pod that is created or updated, itself or through a subresource.
+pub fn pod(subresource: &str, old: Option<&Value>, new: &Value, e: &mut Errors) {
     let empty = Value::Null;
     let spec_value = new.get("spec").unwrap_or(&empty);
-    spec(spec_value, "spec", e);
+    if subresource != "status" {
+        spec(spec_value, "spec", e);
+    }
     match old {
         None => {
             if !items(spec_value, "/ephemeralContainers").is_empty() {
                 e.forbidden("spec.ephemeralContainers", "cannot be set on create");
             }
+            if !text_at(spec_value, "/nodeName").is_empty()
+                && !items(spec_value, "/schedulingGates").is_empty()
+            {
+                e.forbidden(
+                    "spec.nodeName",
+                    "cannot be set until all schedulingGates have been cleared",
+                );
+            }
         }
-        Some(old) => update(old, new, e),
+        Some(old) => match subresource {
+            "" => pod_update::pod(old, new, e),
+            "ephemeralcontainers" => pod_update::ephemeral(old, new, e),
+            "status" => pod_update::status(old, new, e),
+            _ => {}
+        },
     }
 }
 
@@ -44,55 +59,6 @@ pub fn template(template: Option<&Value>, path: &str, e: &mut Errors) {
         e.forbidden(
             &format!("{path}.spec.ephemeralContainers"),
             "ephemeral containers not allowed in pod template",
-        );
-    }
-}
-
-/// What may change in a pod that exists.
-fn update(old: &Value, new: &Value, e: &mut Errors) {
-    let masked = |pod: &Value| {
-        let mut spec = pod.get("spec").cloned().unwrap_or_default();
-        for list in ["containers", "initContainers"] {
-            if let Some(all) = spec.get_mut(list).and_then(Value::as_array_mut) {
-                for container in all.iter_mut().filter_map(Value::as_object_mut) {
-                    container.shift_remove("image");
-                }
-            }
-        }
-        if let Some(fields) = spec.as_object_mut() {
-            for key in [
-                "activeDeadlineSeconds",
-                "tolerations",
-                "terminationGracePeriodSeconds",
-                "schedulingGates",
-                "nodeName",
-            ] {
-                fields.shift_remove(key);
-            }
-        }
-        spec
-    };
-    // Ephemeral containers and resources change through their own subresources, which are not told
-    // apart here: an addition to the one, a change of the other is let through.
-    let loosened = |pod: &Value| {
-        let mut spec = masked(pod);
-        if let Some(fields) = spec.as_object_mut() {
-            fields.shift_remove("ephemeralContainers");
-        }
-        for list in ["containers", "initContainers"] {
-            if let Some(all) = spec.get_mut(list).and_then(Value::as_array_mut) {
-                for container in all.iter_mut().filter_map(Value::as_object_mut) {
-                    container.shift_remove("resources");
-                    container.shift_remove("resizePolicy");
-                }
-            }
-        }
-        spec
-    };
-    if loosened(old) != loosened(new) {
-        e.forbidden(
-            "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
         );
     }
 }

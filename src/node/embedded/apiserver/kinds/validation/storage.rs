@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Errors, name, pod};
 use crate::node::embedded::apiserver::kinds::defaults::pod::VOLUME_SOURCES;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::apiserver::kinds::internal;
 use crate::node::embedded::apiserver::kinds::quantity::Quantity;
 
 const MODES: [&str; 4] = [
@@ -48,30 +49,69 @@ pub fn claim(old: Option<&Value>, new: &Value, e: &mut Errors) {
         &["Block", "Filesystem"],
     );
     if let Some(old) = old {
-        let bound = text_at(old, "/status/phase") == "Bound";
-        let fixed = |object: &Value| {
-            let mut spec = object.get("spec").cloned().unwrap_or_default();
-            if let Some(fields) = spec.as_object_mut() {
-                fields.shift_remove("volumeName");
-                if bound {
-                    fields.shift_remove("resources");
-                    fields.shift_remove("volumeAttributesClassName");
-                }
-                if object.pointer("/spec/storageClassName").is_none()
-                    || old.pointer("/spec/storageClassName").is_none()
-                {
-                    fields.shift_remove("storageClassName");
-                }
+        claim_update(old, new, e);
+    }
+}
+
+/// `ValidatePersistentVolumeClaimUpdate`.
+fn claim_update(old: &Value, new: &Value, e: &mut Errors) {
+    let mut before = old.get("spec").cloned().unwrap_or_default();
+    let mut after = new.get("spec").cloned().unwrap_or_default();
+    let bound = text_at(new, "/status/phase") == "Bound";
+    if let (Some(before), Some(after)) = (before.as_object_mut(), after.as_object_mut()) {
+        // The volume and the default class are filled in later, once.
+        for key in ["volumeName", "storageClassName"] {
+            if before
+                .get(key)
+                .is_none_or(|value| value.is_null() || value == "")
+                && !(key == "storageClassName" && before.get(key) == Some(&"".into()))
+                && let Some(value) = after.get(key)
+            {
+                before.insert(key.into(), value.clone());
             }
-            spec
-        };
-        if fixed(old) != fixed(new) {
-            e.forbidden(
-                "spec",
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
-            );
+        }
+        if bound {
+            if let Some(size) = old.pointer("/spec/resources/requests/storage")
+                && let Some(Value::Object(requests)) = after
+                    .get_mut("resources")
+                    .and_then(|resources| resources.get_mut("requests"))
+            {
+                requests.insert("storage".into(), size.clone());
+            }
+            if after.contains_key("volumeAttributesClassName") {
+                match before.get("volumeAttributesClassName") {
+                    Some(class) => after.insert("volumeAttributesClassName".into(), class.clone()),
+                    None => after.shift_remove("volumeAttributesClassName"),
+                };
+            }
         }
     }
+    let ty = "PersistentVolumeClaimSpec";
+    if !internal::same(ty, &before, &after) {
+        e.forbidden(
+            "spec",
+            format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+                internal::diff(ty, &before, &after)
+            ),
+        );
+    }
+    let size = |object: &Value, at: &str| Quantity::parse(text_at(object, at)).map(|q| q.nano());
+    let asked = "/spec/resources/requests/storage";
+    if let (Some(before), Some(now)) = (size(old, asked), size(new, asked))
+        && now < before
+        && now <= size(old, "/status/capacity/storage").unwrap_or(0)
+    {
+        e.forbidden(
+            "spec.resources.requests.storage",
+            "field can not be less than status.capacity",
+        );
+    }
+    e.immutable(
+        "volumeMode",
+        old.pointer("/spec/volumeMode"),
+        new.pointer("/spec/volumeMode"),
+    );
 }
 
 /// Volumes.

@@ -21,6 +21,7 @@ mod health;
 mod kinds;
 mod layers;
 mod legacy;
+mod pace;
 mod pipeline;
 mod policy_properties;
 mod registry;

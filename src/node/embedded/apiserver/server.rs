@@ -200,6 +200,9 @@ async fn shut_down(
         state.klog.info(1, place, &text);
     };
     state.lifecycle.shut_down();
+    // Controllers, scheduler and kubelet watch as long as they are let: they are not waited for here one by
+    // one, since those of the node itself let go as soon as the API is gone.
+    let watched = state.machine.store.watchers() > OWN_WATCHES;
     event("genericapiserver.go:582", "ShutdownInitiated");
     let delay = state.flags.line.int("shutdown-delay-duration");
     let delay = Duration::from_nanos(u64::try_from(delay).unwrap_or_default());
@@ -217,12 +220,8 @@ async fn shut_down(
     let port = u16::try_from(state.flags.secure_port()).unwrap_or_default();
     chronicle.stopped(address, port);
     // In fast pace it hangs up on its clients instead: an edit is live within a second.
-    if state.machine.pace == Pace::Real {
-        let deadline = tokio::time::Instant::now() + WATCHES;
-        while state.machine.store.watchers() > OWN_WATCHES && tokio::time::Instant::now() < deadline
-        {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+    if watched && state.machine.pace == Pace::Real {
+        tokio::time::sleep(WATCHES).await;
     }
     if let Some(serving) = serving {
         let _ = serving.await;

@@ -12,6 +12,7 @@ mod cli_policy;
 mod cluster;
 mod conformance_policy;
 mod escapes;
+mod events;
 mod fake_node;
 mod faults;
 mod flags;

@@ -1398,7 +1398,7 @@ async fn recorded_exchanges_are_answered_and_audited_alike() {
             })
         })
         .collect();
-    let known = KnownDifferences::read();
+    let known = KnownDifferences::read("http.txt");
     let mut now = KnownDifferences::default();
     let (mut agree, mut total) = (0, 0);
     let mut surprises = String::new();
@@ -1441,7 +1441,7 @@ async fn recorded_exchanges_are_answered_and_audited_alike() {
     }
     report::agreement("http sessions", "exchanges", agree, total, now.0.len());
     if std::env::var_os("REPLAY_REWRITE").is_some() && std::env::var_os("REPLAY").is_none() {
-        now.write();
+        now.write("http.txt");
         return;
     }
     assert!(
@@ -1454,20 +1454,17 @@ async fn recorded_exchanges_are_answered_and_audited_alike() {
 /// The list of exchanges that are known to differ: session and step to reason. A reason that begins
 /// with `unstable: ` is of an exchange that may or may not differ.
 #[derive(Default)]
-struct KnownDifferences(BTreeMap<(String, u64), String>);
+pub(crate) struct KnownDifferences(pub(crate) BTreeMap<(String, u64), String>);
 
 impl KnownDifferences {
-    const HEAD: &str = "\
-# Exchanges of fixtures/golden/http that are not answered or audited as recorded: session, step, reason.
-# tests/it/replay.rs fails on any other difference, and on a line here whose exchange agrees.
-";
-
-    fn path() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/known-differences/http.txt")
+    fn path(file: &str) -> PathBuf {
+        let list = Path::new("fixtures/known-differences").join(file);
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(list)
     }
 
-    fn read() -> Self {
-        let text = std::fs::read_to_string(Self::path()).unwrap_or_default();
+    /// The list of this file.
+    pub(crate) fn read(file: &str) -> Self {
+        let text = std::fs::read_to_string(Self::path(file)).unwrap_or_default();
         let mut list = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (id, reason) = line.split_once("  ").expect(line);
@@ -1481,13 +1478,18 @@ impl KnownDifferences {
         Self(list)
     }
 
-    fn write(&self) {
-        let mut text = Self::HEAD.to_owned();
+    /// Writes the list below the comments the file has.
+    pub(crate) fn write(&self, file: &str) {
+        let path = Self::path(file);
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut text: String = before
+            .split_inclusive('\n')
+            .filter(|line| line.starts_with('#'))
+            .collect();
         for ((session, step), reason) in &self.0 {
             text.push_str(&format!("{session} {step}  {reason}\n"));
         }
-        std::fs::create_dir_all(Self::path().parent().unwrap()).unwrap();
-        std::fs::write(Self::path(), text).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     /// How many of a session.

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::pipeline::{self, Peer, RequestBody};
+use super::response::ResponseBody;
 use super::state::ApiState;
 
 /// Connections at once; more wait in the backlog.
@@ -156,6 +157,17 @@ pub async fn serve(state: Arc<ApiState>, listener: TcpListener, tls: Arc<ServerC
     let _ = tokio::time::timeout(GRACE, places.acquire_many(everyone)).await;
 }
 
+/// An answer to HEAD: says how long its body would be, and has none.
+fn headers_only(response: http::Response<ResponseBody>) -> http::Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        parts
+            .headers
+            .insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    http::Response::from_parts(parts, ResponseBody::default())
+}
+
 async fn connection(
     state: Arc<ApiState>,
     stream: TcpStream,
@@ -195,7 +207,13 @@ async fn connection(
             let request = request.map(|body| -> RequestBody {
                 UnsyncBoxBody::new(body.map_err(std::io::Error::other))
             });
-            Ok::<_, Infallible>(pipeline::handle(state, request, peer).await)
+            let head = request.method() == http::Method::HEAD;
+            let response = pipeline::handle(state, request, peer).await;
+            Ok::<_, Infallible>(if head {
+                headers_only(response)
+            } else {
+                response
+            })
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -159,6 +159,21 @@ fn node(username: &str) -> Option<&str> {
     valid.then_some(name)
 }
 
+/// `acme.io/foo` (`IsDomainPrefixedPath` of `apimachinery/pkg/util/validation`).
+fn is_domain_prefixed(key: &str) -> bool {
+    key.split_once('/').is_some_and(|(domain, path)| {
+        !path.is_empty()
+            && domain.split('.').all(|label| {
+                !label.is_empty()
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+    })
+}
+
 /// Decides whether this request may be made as another user; `None` when it does not ask to be.
 ///
 /// # Errors
@@ -360,6 +375,12 @@ impl Check<'_> {
             };
             if extra.keys().any(String::is_empty) {
                 return refuse("impersonating the empty string key in extra is not allowed");
+            }
+            if let Some(key) = extra.keys().find(|key| !is_domain_prefixed(key)) {
+                return refuse(&format!(
+                    "impersonating an invalid key in extra is not allowed: extra.key: Invalid value: {}: must be a domain-prefixed path (such as \"acme.io/foo\")",
+                    quote(key)
+                ));
             }
             if extra.values().flatten().any(String::is_empty) {
                 return refuse("impersonating the empty string value in extra is not allowed");

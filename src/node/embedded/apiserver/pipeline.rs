@@ -335,6 +335,10 @@ impl Call<'_> {
         if info.is_resource && info.verb == "proxy" {
             return Err(unknown());
         }
+        // Go's mux knows paths that begin with one slash.
+        if info.is_resource && self.parts.uri.path().starts_with("//") {
+            return Ok(nonresource::not_found());
+        }
         let resource = if info.is_resource {
             match state.resource(&info.group, &info.version, &info.resource) {
                 Some(resource) => Some(resource),

@@ -30,11 +30,11 @@ pub(super) struct Form {
 pub(super) fn is_unnegotiated(response: &ApiResponse) -> bool {
     response.code == 406
         && match &response.body {
-            Body::Object(value) => !value
-                .get("message")
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default()
-                .contains(";stream="),
+            Body::Object(value) => {
+                let message = value.get("message").and_then(serde_json::Value::as_str);
+                let message = message.unwrap_or_default();
+                message.starts_with("406: ") || !message.contains(";stream=")
+            }
             _ => false,
         }
 }

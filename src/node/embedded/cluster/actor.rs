@@ -236,7 +236,8 @@ impl Actor {
             "reportingController": "default-scheduler",
             "reportingInstance": format!("default-scheduler-{}", self.machine.node_name),
             "action": action, "reason": reason,
-            "regarding": {"kind": kind, "namespace": space, "name": name(about), "uid": uid(about), "apiVersion": "v1"},
+            "regarding": {"kind": kind, "namespace": space, "name": name(about), "uid": uid(about),
+                "apiVersion": "v1", "resourceVersion": text_at(about, "/metadata/resourceVersion")},
             "note": note, "type": if warning { "Warning" } else { "Normal" },
         });
         let path = format!("/apis/events.k8s.io/v1/namespaces/{space}/events");

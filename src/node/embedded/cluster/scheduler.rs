@@ -200,7 +200,12 @@ async fn schedule(machine: &Arc<Machine>, actor: &Actor, pod: &Stored) {
             if known {
                 return;
             }
-            let patch = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False",
+            let generation = pod
+                .pointer("/metadata/generation")
+                .cloned()
+                .unwrap_or_default();
+            let patch = json!({"status": {"conditions": [{"type": "PodScheduled",
+                "observedGeneration": generation, "status": "False",
                 "reason": "Unschedulable", "message": message, "lastProbeTime": null,
                 "lastTransitionTime": super::object::now()}]}});
             let path = format!("/api/v1/namespaces/{space}/pods/{pod_name}/status");

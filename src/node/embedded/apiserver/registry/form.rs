@@ -93,7 +93,14 @@ pub(super) fn acceptable(request: &ApiRequest) -> Result<(), Status> {
     if found {
         return Ok(());
     }
-    Err(not_acceptable())
+    let mut refusal = not_acceptable();
+    // A collection can be watched, too.
+    if matches!(request.info.verb.as_str(), "list" | "watch") {
+        refusal.message.push_str(
+            ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        );
+    }
+    Err(refusal)
 }
 
 /// The router's 406: no media type of the client is known.

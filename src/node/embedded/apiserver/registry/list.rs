@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +16,7 @@ use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
+use crate::node::embedded::apiserver::subresources::component_status;
 use crate::node::embedded::store::{StoreError, Stored};
 
 pub(super) async fn serve(
@@ -25,6 +26,13 @@ pub(super) async fn serve(
 ) -> ApiResult {
     let form = Form::of(request)?;
     let options = ListOptions::read(target, request, false)?;
+    if target.resource.name == "componentstatuses" && target.resource.group.is_empty() {
+        let all = component_status::statuses(state);
+        return Ok(ApiResponse::object(
+            200,
+            form.list(target, request, Map::new(), all)?,
+        ));
+    }
     let page = match page(state, target, &options).await {
         Ok(page) => page,
         Err(Failure::Status(status)) => return Err(status),
@@ -213,7 +221,7 @@ impl Token {
 
     fn decode(text: &str) -> Result<Self, String> {
         let invalid = |why: String| format!("continue key is not valid: {why}");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|error| {
+        let bytes = LENIENT.decode(text).map_err(|error| {
             invalid(match error {
                 base64::DecodeError::InvalidByte(at, _)
                 | base64::DecodeError::InvalidLastSymbol(at, _) => {
@@ -257,6 +265,12 @@ impl Token {
         Ok(token)
     }
 }
+
+/// Base64 as Go decodes it: bits beyond the last byte may be anything.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    NO_PAD.with_decode_allow_trailing_bits(true),
+);
 
 #[cfg(test)]
 mod tests {

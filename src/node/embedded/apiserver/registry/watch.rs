@@ -39,7 +39,13 @@ pub(super) async fn serve(
 ) -> ApiResult {
     let form = Form::of(request)?;
     let options = ListOptions::read(target, request, true)?;
-    let asked = options::version(&options.resource_version)?;
+    // Watches do not say what kind of error that is.
+    let asked = options::version(&options.resource_version).map_err(|error| {
+        let text = error
+            .message
+            .trim_start_matches("invalid resource version: ");
+        super::plain_error(text)
+    })?;
     let include = match form {
         Form::Table(_) => form::include_object(request)?,
         _ => table::Include::Metadata,

@@ -71,10 +71,17 @@ impl Selector {
     ) -> Result<(), ParseError> {
         for term in &self.0 {
             if !is_supported(resource, custom, &term.field) {
-                return Err(ParseError(format!(
-                    "field label not supported: {}",
-                    term.field
-                )));
+                // Kinds without fields of their own have the conversion of all
+                // (`DefaultMetaV1FieldSelectorConversion` of `apimachinery/pkg/runtime`).
+                let plain = custom.is_none() && further_fields(resource).is_empty();
+                return Err(ParseError(if plain {
+                    format!(
+                        "{:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+                        term.field
+                    )
+                } else {
+                    format!("field label not supported: {}", term.field)
+                }));
             }
         }
         Ok(())

@@ -9,14 +9,17 @@ use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
 
-/// Serves one or all; `None` for forms the registry renders (tables).
+/// Serves one; `None` for what the registry does.
 pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> Option<ApiResult> {
+    if request.info.verb != "get" {
+        return None;
+    }
     request
         .warnings
         .add("v1 ComponentStatus is deprecated in v1.19+");
-    let all = statuses(state);
-    Some(match request.info.verb.as_str() {
-        "get" => all
+    request.audit.annotate("k8s.io/deprecated", "true");
+    Some(
+        statuses(state)
             .into_iter()
             .find(|status| {
                 status.pointer("/metadata/name") == Some(&Value::from(request.info.name.as_str()))
@@ -32,15 +35,11 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> Option<ApiRe
                 ApiResponse::object(200, status)
             })
             .ok_or_else(|| Status::not_found("", "componentstatus", &request.info.name)),
-        "list" => Ok(ApiResponse::object(
-            200,
-            json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": all}),
-        )),
-        _ => return None,
-    })
+    )
 }
 
-fn statuses(state: &Arc<ApiState>) -> Vec<Value> {
+/// All of them.
+pub(in crate::node::embedded::apiserver) fn statuses(state: &Arc<ApiState>) -> Vec<Value> {
     let entry = |name: &str, port: u16, healthy: bool| {
         let condition = if healthy {
             json!({"type": "Healthy", "status": "True", "message": "ok"})

@@ -1,7 +1,7 @@
 //! Subresources with a behaviour of their own, and the review kinds.
 
 mod binding;
-mod component_status;
+pub(super) mod component_status;
 mod eviction;
 mod exec;
 mod log;

@@ -88,6 +88,7 @@ pub(super) fn kubelet_address(state: &Arc<ApiState>, node: &str) -> Option<Strin
     let port = node
         .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
         .and_then(Value::as_u64)
+        .filter(|port| *port != 0)
         .unwrap_or(10250);
     Some(format!("{address}:{port}"))
 }

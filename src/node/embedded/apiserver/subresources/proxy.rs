@@ -106,6 +106,9 @@ fn node(state: &Arc<ApiState>, request: &ApiRequest, name: &str) -> ApiResult {
         return Err(Status::not_found("", "nodes", name));
     }
     let address = kubelet_address(state, name).unwrap_or_else(|| format!("{name}:10250"));
+    if !is_proxyable(&address) {
+        return Err(bad_request("address not allowed"));
+    }
     if !kubelet_runs(state, name) {
         return Err(unreachable(&address));
     }
@@ -140,6 +143,19 @@ fn node(state: &Arc<ApiState>, request: &ApiRequest, name: &str) -> ApiResult {
             })
         }
         _ => Ok(text(404, "404 page not found\n")),
+    }
+}
+
+/// Whether a proxy may lead to this host: not to the API server itself, nor to where routers do not lead
+/// (`k8s.io/kubernetes/pkg/proxy/util`, `IsProxyableHostname`).
+fn is_proxyable(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    match host.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(ip)) => {
+            !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified() && !ip.is_multicast()
+        }
+        Ok(ip) => !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast(),
+        Err(_) => true,
     }
 }
 

@@ -21,10 +21,10 @@ const MAX_SECONDS: i64 = 1 << 32;
 /// Issues a token of a service account.
 pub(super) async fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResult {
     let mut body = read_body(request, GROUP, "v1", "TokenRequest")?;
-    request.audit.record_request(&body);
     if let Some(fields) = body.as_object_mut() {
         default(ensure(fields, "spec"), "expirationSeconds", 3600);
     }
+    request.audit.record_request(&body);
     // What the client set, and the default: that is what its manager owns.
     let asked = body.get("spec").cloned().unwrap_or_default();
     let (namespace, name) = (request.info.namespace.clone(), request.info.name.clone());

@@ -8,6 +8,18 @@ use super::words::{Object, plain};
 pub(super) fn cells(group: &str, resource: &str, o: Object<'_>) -> Vec<Value> {
     match (group, resource) {
         ("", "nodes") => node(o),
+        ("", "componentstatuses") => {
+            let healthy = o
+                .objects("/conditions")
+                .find(|condition| condition.text("/type") == "Healthy");
+            let at = |path: &str| healthy.map_or("", |condition| condition.text(path));
+            let state = match at("/status") {
+                "True" => "Healthy",
+                "False" => "Unhealthy",
+                _ => "Unknown",
+            };
+            vec![json!(state), json!(at("/message")), json!(at("/error"))]
+        }
         ("", "namespaces") => vec![json!(o.text("/status/phase")), o.age()],
         ("", "secrets") => vec![json!(o.text("/type")), json!(o.count("/data")), o.age()],
         ("", "configmaps") => vec![json!(o.count("/data") + o.count("/binaryData")), o.age()],

@@ -270,7 +270,7 @@ async fn annotate(
             annotations.sort_keys();
         }
         let path = format!(
-            "/apis/apps/v1/namespaces/{}/deployments/{}",
+            "/apis/apps/v1/namespaces/{}/deployments/{}/status",
             namespace(deployment),
             name(deployment)
         );
@@ -422,6 +422,10 @@ async fn update_status(c: &Controllers, actor: &Actor, key: &str) {
             status.insert(key.into(), value.into());
         }
     }
+    status.insert(
+        "terminatingReplicas".into(),
+        sum("/status/terminatingReplicas").into(),
+    );
     let (_, max_unavailable) = surge(&deployment);
     let enough = available >= wanted - max_unavailable;
     let set_name = new
@@ -479,11 +483,7 @@ async fn update_status(c: &Controllers, actor: &Actor, key: &str) {
         ));
     }
     status.insert("conditions".into(), conditions.into());
-    let mut before = deployment.get("status").cloned().unwrap_or_default();
-    if let Some(fields) = before.as_object_mut() {
-        fields.shift_remove("terminatingReplicas");
-    }
-    if before == Value::Object(status.clone()) {
+    if deployment.get("status") == Some(&Value::Object(status.clone())) {
         return;
     }
     let path = format!(

@@ -9,6 +9,7 @@ mod endpoints;
 mod garbage;
 mod job;
 mod namespace;
+mod node;
 mod quota;
 mod replica_set;
 mod role;
@@ -86,6 +87,7 @@ enum Item {
     CronJob(String, String),
     Service(String, String),
     Namespace(String),
+    Node(String),
     /// An owner that is gone, by uid.
     Gone(String),
     /// An object that waits for a deletion policy, by key.
@@ -267,6 +269,9 @@ impl Controllers {
                 self.enqueue(item(space, name));
             }
         }
+        for stored in self.list("/registry/core/nodes/") {
+            self.enqueue(Item::Node(super::object::name(&stored.value).to_owned()));
+        }
         for stored in self.list("/registry/core/namespaces/") {
             self.enqueue(Item::Namespace(
                 super::object::name(&stored.value).to_owned(),
@@ -343,6 +348,7 @@ impl Controllers {
                 self.enqueue(Item::Namespace(space.clone()));
             }
             ("core", "nodes") => {
+                self.notice_node(change, name);
                 let part = |node: &Option<Arc<Value>>| {
                     node.as_ref().map(|node| {
                         (
@@ -379,6 +385,26 @@ impl Controllers {
                 .is_empty()
         {
             self.enqueue(Item::Quotas(space));
+        }
+    }
+
+    /// Heartbeats change no more than times.
+    fn notice_node(&mut self, change: &Change, name: String) {
+        let part = |node: &Option<Arc<Value>>| {
+            let node = node.as_ref()?;
+            let conditions: Vec<(String, String)> = items(node, "/status/conditions")
+                .iter()
+                .map(|condition| {
+                    (
+                        text_at(condition, "/type").to_owned(),
+                        text_at(condition, "/status").to_owned(),
+                    )
+                })
+                .collect();
+            Some((node.get("spec").cloned(), conditions))
+        };
+        if part(&change.before) != part(&change.after) {
+            self.enqueue(Item::Node(name));
         }
     }
 
@@ -481,6 +507,7 @@ impl Controllers {
             Item::Job(space, name) => job::sync(self, &space, &name).await,
             Item::CronJob(space, name) => cron_job::sync(self, &space, &name).await,
             Item::Service(space, name) => endpoints::sync(self, &space, &name).await,
+            Item::Node(name) => node::sync(self, &name).await,
             Item::Namespace(name) => namespace::sync(self, &name).await,
             Item::Gone(uid) => garbage::collect(self, &uid).await,
             Item::Finalizing(key) => garbage::finalize(self, &key).await,

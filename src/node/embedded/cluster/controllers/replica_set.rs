@@ -170,7 +170,9 @@ async fn update_status(
     let Some(mut set) = c.cached(key) else {
         return;
     };
-    let pods: Vec<Value> = c.pods_of(&set).into_iter().filter(is_active_pod).collect();
+    let (pods, gone): (Vec<Value>, Vec<Value>) =
+        c.pods_of(&set).into_iter().partition(is_active_pod);
+    let terminating = gone.iter().filter(|pod| is_deleting(pod)).count();
     let template = set
         .pointer("/spec/template/metadata/labels")
         .cloned()
@@ -193,6 +195,10 @@ async fn update_status(
         if value > 0 {
             status.insert(key.into(), value.into());
         }
+    }
+    // A field of replica sets alone.
+    if kind.kind == "ReplicaSet" {
+        status.insert("terminatingReplicas".into(), terminating.into());
     }
     status.insert(
         "observedGeneration".into(),

@@ -14,6 +14,7 @@ use ckslab::node::embedded::machine::{LocalRequest, Machine};
 use ckslab::node::embedded::process::{Output, Process, Program};
 use ckslab::node::embedded::runtime::rootfs::{Mount, Rootfs};
 use ckslab::node::embedded::store::Store;
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -927,6 +928,37 @@ const FAULTS: &[Fault] = &[
     ),
 ];
 
+/// How many rows run at a time: most of their time they wait.
+const AT_ONCE: usize = 16;
+
+/// What became of a row.
+enum Ran {
+    /// There are no namespaces like that here.
+    Not,
+    /// The differences.
+    With(Vec<String>),
+}
+
+async fn run_row(row: Value, base: Vec<String>, template: PathBuf) -> Ran {
+    let id = row["id"].as_str().unwrap().to_owned();
+    if let Some((_, namespace)) = NAMESPACED.iter().find(|(known, _)| *known == id) {
+        let ran = tokio::task::spawn_blocking(move || in_namespace(namespace, &id)).await;
+        return match ran.unwrap() {
+            None => Ran::Not,
+            Some(Ok(())) => Ran::With(Vec::new()),
+            Some(Err(reason)) => Ran::With(vec![reason]),
+        };
+    }
+    let root = tempfile::tempdir().unwrap();
+    copy(&template, root.path());
+    let row = Row {
+        row,
+        base,
+        root: root.path().to_path_buf(),
+    };
+    Ran::With(row.differences().await)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn command_lines_end_or_serve_as_the_real_ones_do() {
     let text = std::fs::read_to_string(replay::golden().join("flags.jsonl")).unwrap();
@@ -934,34 +966,35 @@ async fn command_lines_end_or_serve_as_the_real_ones_do() {
     let template = tempfile::tempdir().unwrap();
     pki(template.path());
     let wanted = std::env::var("FLAGS").unwrap_or_default();
+    let rows: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|row: &Value| row["id"].as_str().unwrap().contains(&wanted))
+        .collect();
+    let total = rows.len();
+    let ran: Vec<(String, Ran)> = futures_util::stream::iter(rows.into_iter().map(|row| {
+        let id = row["id"].as_str().unwrap().to_owned();
+        let started = std::time::Instant::now();
+        let running = tokio::spawn(run_row(row, base.clone(), template.path().to_path_buf()));
+        async move {
+            let ran = running.await.unwrap();
+            if std::env::var_os("FLAGS_TIMES").is_some() {
+                report::line(format!("flags: {id} took {:?}", started.elapsed()));
+            }
+            (id, ran)
+        }
+    }))
+    .buffered(AT_ONCE)
+    .collect()
+    .await;
     let mut agree = 0;
-    let mut total = 0;
     let mut unexpected = Vec::new();
     let mut listed = 0;
-    for line in text.lines() {
-        let row: Value = serde_json::from_str(line).unwrap();
-        let id = row["id"].as_str().unwrap().to_owned();
-        if !id.contains(&wanted) {
+    for (id, ran) in ran {
+        let Ran::With(notes) = ran else {
+            report::line(format!("flags: {id} not run: no user namespaces here"));
             continue;
-        }
-        total += 1;
-        if let Some((_, namespace)) = NAMESPACED.iter().find(|(known, _)| *known == id) {
-            match in_namespace(namespace, &id) {
-                None => report::line(format!("flags: {id} not run: no user namespaces here")),
-                Some(Ok(())) => agree += 1,
-                Some(Err(reason)) => unexpected.push(format!("{id}: {reason}")),
-            }
-            continue;
-        }
-        let root = tempfile::tempdir().unwrap();
-        copy(template.path(), root.path());
-        let notes = Row {
-            row,
-            base: base.clone(),
-            root: root.path().to_path_buf(),
-        }
-        .differences()
-        .await;
+        };
         match (notes.is_empty(), reason(&DIFFERING, &id)) {
             (true, None) => agree += 1,
             (true, Some(_)) => unexpected.push(format!("{id} agrees: take it off the list")),

@@ -10,11 +10,13 @@
 mod cheats;
 mod cli_policy;
 mod cluster;
+mod configuration;
 mod conformance_policy;
 mod escapes;
 mod events;
 mod fake_node;
 mod faults;
+mod flag_faults;
 mod flags;
 mod gate;
 mod grade;

@@ -18,6 +18,7 @@ use base64::Engine;
 use ckslab::audit::options::pflag::CommandLine;
 use ckslab::audit::policy;
 use ckslab::node::embedded::apiserver::audit::{Memory, Sink};
+use ckslab::node::embedded::apiserver::authn::anonymous::Anonymous;
 use ckslab::node::embedded::apiserver::authn::certificate::{ClientCa, RequestHeader};
 use ckslab::node::embedded::apiserver::authn::tokens::{TokenRequest, Tokens};
 use ckslab::node::embedded::apiserver::authn::{Authn, TokenCache};
@@ -515,7 +516,10 @@ impl<'a> Replay<'a> {
                 group_headers: flags.line.list("requestheader-group-headers"),
                 extra_prefixes: flags.line.list("requestheader-extra-headers-prefix"),
             }),
-            anonymous: true,
+            anonymous: Anonymous {
+                enabled: true,
+                ..Anonymous::default()
+            },
             bootstrap_tokens: true,
             static_tokens: Default::default(),
             cache: TokenCache::default(),

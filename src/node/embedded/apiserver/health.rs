@@ -59,11 +59,30 @@ pub fn checks(endpoint: &str) -> Vec<&'static str> {
     out
 }
 
+/// Names of the checks of an endpoint of this server, in order: encryption may add some.
+#[must_use]
+pub fn checks_of(state: &ApiState, endpoint: &str) -> Vec<&'static str> {
+    let mut out = checks(endpoint);
+    let etcd = out.iter().rposition(|check| check.starts_with("etcd"));
+    if let (Some(check), Some(at)) = (state.encryption.check, etcd) {
+        out.insert(at + 1, check);
+    }
+    let first = out.iter().position(|check| *check == HOOKS[0]);
+    if let (true, Some(at)) = (state.encryption.reloads, first) {
+        out.insert(at + 1, RELOAD_HOOK);
+    }
+    out
+}
+
+/// The hook of `--encryption-provider-config-automatic-reload`.
+const RELOAD_HOOK: &str = "poststarthook/start-encryption-provider-config-automatic-reload";
+
 /// Why a check of an endpoint fails now; `None` when it does not.
 fn failure(state: &ApiState, endpoint: &str, check: &str) -> Option<String> {
     match check {
         "etcd" | "etcd-readiness" => (!*state.machine.etcd_up.borrow())
             .then(|| "error getting data from etcd: context deadline exceeded".to_owned()),
+        _ if state.encryption.check == Some(check) => state.encryption.failure.clone(),
         "shutdown" => state
             .lifecycle
             .is_shutting_down()
@@ -123,7 +142,7 @@ pub fn serve(state: &ApiState, request: &ApiRequest) -> Option<ApiResponse> {
     if !ENDPOINTS.contains(&endpoint) {
         return None;
     }
-    let checks = checks(endpoint);
+    let checks = checks_of(state, endpoint);
     if let Some(check) = check {
         if !checks.contains(&check) {
             return None;

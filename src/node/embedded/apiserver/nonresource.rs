@@ -141,7 +141,7 @@ fn index(state: &ApiState) -> Value {
     }
     for endpoint in health::ENDPOINTS {
         paths.insert(format!("/{endpoint}"));
-        for check in health::checks(endpoint) {
+        for check in health::checks_of(state, endpoint) {
             paths.insert(format!("/{endpoint}/{check}"));
         }
     }

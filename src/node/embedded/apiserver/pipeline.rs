@@ -132,7 +132,7 @@ async fn process(
         }
     };
     let audit = AuditContext::default();
-    let user = authn::authenticate(state, peer, &parts.headers);
+    let user = authn::authenticate(state, peer, &parts.headers, &info.path);
     let mut recorder = Recorder::new(
         &state.audit,
         &audit,

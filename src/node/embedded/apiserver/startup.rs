@@ -11,8 +11,9 @@ use super::audit::setup;
 use super::authn::certificate::{ClientCa, RequestHeader};
 use super::authn::static_tokens::StaticTokens;
 use super::authn::tokens::Tokens;
-use super::authn::{Authn, TokenCache};
-use super::encryption;
+use super::authn::{Authn, TokenCache, configuration};
+use super::authz::abac::Abac;
+use super::encryption::{self, Encryption};
 use super::flags::{Flags, absolute};
 use super::http as https;
 use super::keypair::{self, Pair};
@@ -78,10 +79,12 @@ pub async fn build(
     let listener = bind(&machine, &flags, bind_address).await?;
     let (chain, key) = serving_certificate(&flags, &rootfs)?;
     serving_options(&flags, &rootfs)?;
-    before_authentication(&flags, &rootfs)?;
-    let authn = authenticators(&flags, &rootfs, &klog)?;
+    let encryption = before_authentication(&flags, &rootfs, &klog)?;
+    let mut authn = authenticators(&flags, &rootfs)?;
     let tokens = tokens(&flags, &rootfs, signing_key.as_deref())?;
-    authorizers(&flags, &rootfs)?;
+    authn.static_tokens = static_tokens(&flags, &rootfs, &klog)?;
+    configuration::make_token_authenticators(&flags, &rootfs)?;
+    let abac = authorizers(&flags, &rootfs, &klog)?;
     if flags
         .authorization_modes()
         .iter()
@@ -111,6 +114,8 @@ pub async fn build(
     let state = Arc::new(ApiState {
         tokens,
         authn,
+        abac,
+        encryption,
         audit: Arc::new(audit),
         ..ApiState::new(machine, flags, klog)
     });
@@ -220,7 +225,11 @@ const CURVES: [i64; 7] = [23, 24, 25, 29, 4587, 4588, 4589];
 
 /// What is applied between serving and authentication (`BuildGenericConfig` of
 /// `pkg/controlplane/apiserver/config.go`).
-fn before_authentication(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
+fn before_authentication(
+    flags: &Flags,
+    rootfs: &Rootfs,
+    klog: &Klog,
+) -> Result<Encryption, String> {
     let line = &flags.line;
     let (reading, mutating) = (
         line.int("max-requests-inflight"),
@@ -277,29 +286,26 @@ fn before_authentication(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
             )
         })?;
     }
-    let encryption = line.text("encryption-provider-config");
-    if !encryption.is_empty() {
-        encryption::check(rootfs, &encryption)?;
-    }
-    Ok(())
+    encryption::load(rootfs, flags, klog)
 }
 
-/// What the authorizers read.
-fn authorizers(flags: &Flags, rootfs: &Rootfs) -> Result<(), String> {
-    for (mode, flag) in [
-        ("ABAC", "authorization-policy-file"),
-        ("Webhook", "authorization-webhook-config-file"),
-    ] {
-        let path = flags.line.text(flag);
-        if !path.is_empty() && flags.authorization_modes().iter().any(|m| m == mode) {
-            let verb = if mode == "Webhook" { "stat" } else { "open" };
-            read(rootfs, &path).map_err(|reason| {
-                let reason = reason.replacen("open ", &format!("{verb} "), 1);
-                format!("invalid authorization config: {reason}")
-            })?;
+/// What the authorizers read, in their order.
+fn authorizers(flags: &Flags, rootfs: &Rootfs, klog: &Klog) -> Result<Abac, String> {
+    let invalid = |reason: String| format!("invalid authorization config: {reason}");
+    let mut policies = Abac::default();
+    for mode in flags.authorization_modes() {
+        if mode == "ABAC" {
+            let path = flags.line.text("authorization-policy-file");
+            let bytes = read(rootfs, &path).map_err(invalid)?;
+            policies = Abac::read(&path, &bytes, klog).map_err(invalid)?;
+        }
+        let webhook = flags.line.text("authorization-webhook-config-file");
+        if mode == "Webhook" && !webhook.is_empty() {
+            read(rootfs, &webhook)
+                .map_err(|reason| invalid(reason.replacen("open ", "stat ", 1)))?;
         }
     }
-    Ok(())
+    Ok(policies)
 }
 
 /// Without `--tls-cert-file` the server makes its own certificate.
@@ -325,12 +331,13 @@ fn bundle(rootfs: &Rootfs, path: &str, name: &str) -> Result<ClientCa, String> {
         .map_err(|error| format!("error loading CA bundle for \"{name}::{path}\": {error}"))
 }
 
-fn authenticators(flags: &Flags, rootfs: &Rootfs, klog: &Klog) -> Result<Authn, String> {
+fn authenticators(flags: &Flags, rootfs: &Rootfs) -> Result<Authn, String> {
     let line = &flags.line;
     let client_ca = match line.text("client-ca-file") {
         path if path.is_empty() => None,
         path => Some(bundle(rootfs, &path, "client-ca-bundle")?),
     };
+    let anonymous = configuration::read_anonymous(flags, rootfs)?;
     let request_header = match line.text("requestheader-client-ca-file") {
         path if path.is_empty() => None,
         path => Some(RequestHeader {
@@ -342,26 +349,23 @@ fn authenticators(flags: &Flags, rootfs: &Rootfs, klog: &Klog) -> Result<Authn, 
             extra_prefixes: line.list("requestheader-extra-headers-prefix"),
         }),
     };
-    // Without authorisation an anonymous user could do everything.
-    let open = flags
-        .authorization_modes()
-        .iter()
-        .any(|mode| mode == "AlwaysAllow");
-    let static_tokens = match line.text("token-auth-file") {
-        path if path.is_empty() => StaticTokens::default(),
-        path => {
-            let bytes = read(rootfs, &path)?;
-            StaticTokens::read(&path, &String::from_utf8_lossy(&bytes), klog)?
-        }
-    };
     Ok(Authn {
-        static_tokens,
+        static_tokens: StaticTokens::default(),
         client_ca,
         request_header,
-        anonymous: line.bool("anonymous-auth") && !open,
+        anonymous,
         bootstrap_tokens: line.bool("enable-bootstrap-token-auth"),
         cache: TokenCache::default(),
     })
+}
+
+fn static_tokens(flags: &Flags, rootfs: &Rootfs, klog: &Klog) -> Result<StaticTokens, String> {
+    let path = flags.line.text("token-auth-file");
+    if path.is_empty() {
+        return Ok(StaticTokens::default());
+    }
+    let bytes = read(rootfs, &path)?;
+    StaticTokens::read(&path, &String::from_utf8_lossy(&bytes), klog)
 }
 
 fn tokens(flags: &Flags, rootfs: &Rootfs, signing: Option<&[u8]>) -> Result<Tokens, String> {

@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::audit::Sink;
 use super::authn::Authn;
 use super::authn::tokens::Tokens;
+use super::authz::abac::Abac;
 use super::authz::rbac::Rbac;
 use super::catalog::Resource;
+use super::encryption::Encryption;
 use super::flags::Flags;
 use super::flow::Limits;
 use super::impersonation::LastModes;
@@ -33,6 +35,10 @@ pub struct ApiState {
     pub custom: CustomCatalog,
     /// RBAC objects, ready for decisions.
     pub rbac: Rbac,
+    /// The policies of mode ABAC.
+    pub abac: Abac,
+    /// What `--encryption-provider-config` asks for.
+    pub encryption: Encryption,
     /// Authenticators.
     pub authn: Authn,
     /// Impersonation modes that worked last.
@@ -64,6 +70,8 @@ impl ApiState {
             flags,
             custom: CustomCatalog::default(),
             rbac: Rbac::default(),
+            abac: Abac::default(),
+            encryption: Encryption::default(),
             authn: Authn::default(),
             last_modes: LastModes::default(),
             audit: Arc::new(Sink::default()),

@@ -130,8 +130,8 @@ fn images() -> Vec<String> {
         .iter()
         .map(|name| format!("registry.k8s.io/kube-{name}:{KUBERNETES}"))
         .collect();
-    images.push("registry.k8s.io/coredns/coredns:v1.14.1".to_owned());
-    images.push("registry.k8s.io/pause:3.10.1".to_owned());
+    images.push("registry.k8s.io/coredns/coredns:v1.14.2".to_owned());
+    images.push("registry.k8s.io/pause:3.10.2".to_owned());
     let etcd = include_str!("../root/manifests/etcd.yaml");
     let etcd = etcd
         .lines()

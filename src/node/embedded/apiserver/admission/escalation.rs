@@ -73,7 +73,7 @@ pub fn check(
                         ..Default::default()
                     },
                 ];
-                let held = authz::rules_for(state, attributes.user, "");
+                let held = state.rbac.rules_for(&state.store, attributes.user, "").0;
                 if !missing(&held, &everything).is_empty() {
                     return refuse(
                         "must have cluster-admin privileges to use the aggregationRule".to_owned(),
@@ -111,7 +111,10 @@ pub fn check(
         }
         _ => return Ok(()),
     };
-    let held = authz::rules_for(state, attributes.user, attributes.namespace);
+    let held = state
+        .rbac
+        .rules_for(&state.store, attributes.user, attributes.namespace)
+        .0;
     let missing = missing(&held, &granted);
     if missing.is_empty() {
         return Ok(());

@@ -1,7 +1,9 @@
 //! Authentication: client certificates, the front proxy, bearer tokens, anonymous.
 
+pub mod anonymous;
 pub mod bootstrap;
 pub mod certificate;
+pub mod configuration;
 pub mod service_account;
 pub mod static_tokens;
 pub mod tokens;
@@ -33,8 +35,8 @@ pub struct Authn {
     pub client_ca: Option<ClientCa>,
     /// `--requestheader-*`.
     pub request_header: Option<RequestHeader>,
-    /// `--anonymous-auth`.
-    pub anonymous: bool,
+    /// `--anonymous-auth`, or the file of `--authentication-config`.
+    pub anonymous: anonymous::Anonymous,
     /// `--enable-bootstrap-token-auth`.
     pub bootstrap_tokens: bool,
     /// `--token-auth-file`.
@@ -175,6 +177,7 @@ pub fn authenticate(
     state: &ApiState,
     peer: &Peer,
     headers: &http::HeaderMap,
+    path: &str,
 ) -> Result<UserInfo, String> {
     let certificates = match peer {
         Peer::Local { user, .. } => return Ok(user.clone()),
@@ -209,12 +212,6 @@ pub fn authenticate(
             format!("[{}]", errors.join(", "))
         });
     }
-    if state.authn.anonymous {
-        return Ok(UserInfo {
-            username: "system:anonymous".to_owned(),
-            groups: vec!["system:unauthenticated".to_owned()],
-            ..UserInfo::default()
-        });
-    }
-    Err("no credentials provided".to_owned())
+    let anonymous = state.authn.anonymous.user(path);
+    anonymous.ok_or_else(|| "no credentials provided".to_owned())
 }

@@ -1,5 +1,6 @@
-//! Authorisation: the modes Node and RBAC, and what both know of `system:masters`.
+//! Authorisation: the modes Node, RBAC and ABAC, and what both know of `system:masters`.
 
+pub mod abac;
 pub mod node;
 pub mod rbac;
 
@@ -103,6 +104,7 @@ pub fn authorize(state: &Arc<ApiState>, user: &UserInfo, attributes: &Attributes
                 reason: "Everything is forbidden.".to_owned(),
             },
             "Node" => node::authorize(state, user, attributes),
+            "ABAC" => state.abac.authorize(user, attributes),
             "RBAC" if !state.lifecycle.knows_rbac() => Decision::default(),
             "RBAC" => state.rbac.authorize(&state.store, user, attributes),
             _ => Decision::default(),
@@ -120,20 +122,42 @@ pub fn authorize(state: &Arc<ApiState>, user: &UserInfo, attributes: &Attributes
     }
 }
 
-/// The RBAC rules that apply to a user in a namespace (cluster-wide ones included).
+/// The rules that apply to a user in a namespace (cluster-wide ones included), mode by mode
+/// (`pkg/kubeapiserver/authorizer/reload.go`), and a text for every role that is bound to and does not exist.
 #[must_use]
-pub fn rules_for(state: &Arc<ApiState>, user: &UserInfo, namespace: &str) -> Vec<Rule> {
-    known_rules_for(state, user, namespace).0
-}
-
-/// The same, and a text for every role that is bound to and does not exist.
-#[must_use]
-pub fn known_rules_for(
+pub fn rules_for(
     state: &Arc<ApiState>,
     user: &UserInfo,
     namespace: &str,
 ) -> (Vec<Rule>, Vec<String>) {
-    state.rbac.rules_for(&state.store, user, namespace)
+    let mut rules = Vec::new();
+    let mut errors = Vec::new();
+    for mode in state.flags.authorization_modes() {
+        match mode.as_str() {
+            "RBAC" => {
+                let (granted, missing) = state.rbac.rules_for(&state.store, user, namespace);
+                rules.extend(granted);
+                errors.extend(missing);
+            }
+            "ABAC" => rules.extend(state.abac.rules_for(user, namespace)),
+            "AlwaysAllow" => {
+                let all = || vec!["*".to_owned()];
+                rules.push(Rule {
+                    verbs: all(),
+                    api_groups: all(),
+                    resources: all(),
+                    ..Rule::default()
+                });
+                rules.push(Rule {
+                    verbs: all(),
+                    non_resource_urls: all(),
+                    ..Rule::default()
+                });
+            }
+            _ => {}
+        }
+    }
+    (rules, errors)
 }
 
 /// The 403 of a request that is not allowed (`handlers/responsewriters/errors.go`).

@@ -10,6 +10,7 @@ pub(super) fn zero_struct(types: &'static Types, id: StructId) -> Value {
         Some(known) => match known.special {
             None => assemble(types, known, Vec::new()),
             Some(Special::Quantity) => "0".into(),
+            Some(Special::Duration) => "0s".into(),
             Some(Special::IntOrString) => 0.into(),
             Some(_) => Value::Null,
         },

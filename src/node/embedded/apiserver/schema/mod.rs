@@ -4,6 +4,7 @@
 //! does the same for a value already in memory. [`root`] and [`field`] answer what patch code asks of a type.
 
 mod base64_text;
+pub mod config_file;
 mod cursor;
 mod decode;
 mod definitions;

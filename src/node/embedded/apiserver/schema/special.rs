@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::decode::{Decoder, Outcome, Problem};
 use super::table::{Shape, ShapeId, Special, Struct};
 use super::{quantity, time};
+use crate::audit::options::number;
 
 impl Decoder<'_> {
     /// Types with an UnmarshalJSON of their own: their errors end the decoding at once.
@@ -31,6 +32,13 @@ impl Decoder<'_> {
                 let text = self.input.string();
                 let written = time::canonical(&text, precision).map_err(Problem::Text)?;
                 Ok(written.map(Value::String))
+            }
+            Special::Duration => {
+                if self.input.peek() != b'"' {
+                    return Err(mismatch(self.input.describe(false), "string"));
+                }
+                let nanos = number::parse_duration(&self.input.string()).map_err(Problem::Text)?;
+                Ok(Some(number::duration_text(nanos).into()))
             }
             Special::Quantity => {
                 let raw = String::from_utf8_lossy(self.input.raw());

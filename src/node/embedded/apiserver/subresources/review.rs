@@ -109,7 +109,7 @@ fn rules_review(
         fields.insert("spec".into(), json!({}));
     }
     let (mut resources, mut paths) = (Vec::new(), Vec::new());
-    let (rules, mut errors) = authz::known_rules_for(state, &request.user, &namespace);
+    let (rules, mut errors) = authz::rules_for(state, &request.user, &namespace);
     for rule in rules {
         let mut out = Map::new();
         out.insert("verbs".into(), json!(rule.verbs));

@@ -337,6 +337,8 @@ fn special_message(
         Special::MicroTime => stamp(first, second)
             .and_then(|s| time::write(s, time::Precision::Micros))
             .map(Value::String),
+        // No message has one.
+        Special::Duration => None,
         Special::Quantity => {
             let text = one.map(text_of).unwrap_or_default();
             Some(quantity::canonical(&text)?.into())

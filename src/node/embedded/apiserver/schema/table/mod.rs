@@ -32,6 +32,8 @@ pub(super) enum Special {
     Time,
     /// `metav1.MicroTime`: RFC 3339, microseconds.
     MicroTime,
+    /// `metav1.Duration`: a text such as `1m30s`.
+    Duration,
     /// `resource.Quantity`.
     Quantity,
     /// `intstr.IntOrString`.

@@ -7,6 +7,7 @@ fn special(package: &str, name: &str) -> Option<Special> {
     Some(match (package, name) {
         ("meta/v1", "Time") => Special::Time,
         ("meta/v1", "MicroTime") => Special::MicroTime,
+        ("meta/v1", "Duration") => Special::Duration,
         ("meta/v1", "FieldsV1") | ("runtime", "RawExtension") | ("apiextensions/v1", "JSON") => {
             Special::Raw
         }
@@ -20,9 +21,10 @@ fn special(package: &str, name: &str) -> Option<Special> {
 }
 
 /// Types of packages that the table does not list: package, name, whether a string (else a struct with a form of its own).
-const FOREIGN: [(&str, &str, bool); 8] = [
+const FOREIGN: [(&str, &str, bool); 9] = [
     ("meta/v1", "Time", false),
     ("meta/v1", "MicroTime", false),
+    ("meta/v1", "Duration", false),
     ("meta/v1", "FieldsV1", false),
     ("resource", "Quantity", false),
     ("runtime", "RawExtension", false),

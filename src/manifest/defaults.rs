@@ -79,6 +79,16 @@ fn default_container(container: &mut Map<String, Value>, host_network: bool) {
             port.insert("hostPort".into(), number);
         }
     }
+    if let Some(lifecycle) = child(container, "lifecycle") {
+        for kind in ["postStart", "preStop"] {
+            if let Some(hook) = child(lifecycle, kind)
+                && let Some(http) = child(hook, "httpGet")
+            {
+                default(http, "path", "/");
+                default(http, "scheme", "HTTP");
+            }
+        }
+    }
     for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if let Some(probe) = child(container, kind) {
             for (field, value) in [

@@ -4,6 +4,7 @@
 //! Pure: bytes in, a [`StaticPod`] or the kubelet's error text out.
 
 mod defaults;
+mod handler;
 mod types;
 mod validate;
 
@@ -28,6 +29,8 @@ pub struct StaticPod {
     pub uid: String,
     /// The whole pod: known fields only, defaults filled in, name with the node's suffix.
     pub value: Value,
+    /// Containers that run before the others, in order; sidecars among them go on.
+    pub init_containers: Vec<Container>,
     /// Containers, in order.
     pub containers: Vec<Container>,
     /// Volumes, in order.
@@ -75,6 +78,22 @@ pub struct Container {
     pub security: Security,
     /// Variables with plain values, in order.
     pub env: Vec<(String, String)>,
+    /// Its own `restartPolicy`, which counts more than the pod's; `Always` makes an init container
+    /// a sidecar.
+    pub restart_policy: Option<String>,
+    /// `lifecycle.postStart`.
+    pub post_start: Option<Hook>,
+    /// `lifecycle.preStop`.
+    pub pre_stop: Option<Hook>,
+}
+
+/// What happens right after a container started, or before it is ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hook {
+    /// Something is asked, as by a probe.
+    Action(ProbeAction),
+    /// Nothing but these seconds pass.
+    Sleep(u64),
 }
 
 /// The parts of a security context that decide which files a process can use.
@@ -95,6 +114,12 @@ impl Container {
         let mut argv = self.command.clone();
         argv.extend(self.args.iter().cloned());
         argv
+    }
+
+    /// Whether an init container goes on beside the others.
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
     }
 }
 
@@ -251,7 +276,28 @@ impl StaticPod {
     /// The container of this name.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<&Container> {
-        self.containers.iter().find(|c| c.name == name)
+        self.all_containers().find(|c| c.name == name)
+    }
+
+    /// Init containers, then the others.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().chain(&self.containers)
+    }
+
+    /// The container at this place of [`StaticPod::all_containers`].
+    #[must_use]
+    pub fn nth_container(&self, number: usize) -> Option<&Container> {
+        match number.checked_sub(self.init_containers.len()) {
+            Some(number) => self.containers.get(number),
+            None => self.init_containers.get(number),
+        }
+    }
+
+    /// Whether a container is an init container that goes on beside the others.
+    #[must_use]
+    pub fn is_sidecar(&self, name: &str) -> bool {
+        let own = self.init_containers.iter().find(|c| c.name == name);
+        own.is_some_and(Container::is_sidecar)
     }
 
     /// The volume of this name.
@@ -269,15 +315,19 @@ impl StaticPod {
     fn from_value(value: Value, uid: String) -> Self {
         let spec = value.get("spec");
         let of_pod = spec.and_then(|spec| spec.get("securityContext"));
-        let containers = list(spec, "containers")
-            .map(|value| container(value, of_pod))
-            .collect();
+        let containers = |field: &str| {
+            let all = list(spec, field);
+            all.map(|value| container(value, of_pod)).collect()
+        };
+        let (init_containers, containers) =
+            (containers("initContainers"), containers("containers"));
         let node_selector = pairs(spec, "nodeSelector");
         let volumes = list(spec, "volumes").map(volume).collect();
         Self {
             name: text(&value, "/metadata/name").to_owned(),
             namespace: text(&value, "/metadata/namespace").to_owned(),
             uid,
+            init_containers,
             containers,
             volumes,
             host_network: flag(spec, "hostNetwork"),
@@ -557,6 +607,9 @@ fn container(value: &Value, of_pod: Option<&Value>) -> Container {
         env: list(this, "env")
             .map(|env| (string(Some(env), "name"), string(Some(env), "value")))
             .collect(),
+        restart_policy: Some(string(this, "restartPolicy")).filter(|policy| !policy.is_empty()),
+        post_start: value.pointer("/lifecycle/postStart").and_then(hook),
+        pre_stop: value.pointer("/lifecycle/preStop").and_then(hook),
     }
 }
 
@@ -582,13 +635,14 @@ fn volume(value: &Value) -> Volume {
     }
 }
 
-fn probe(value: &Value) -> Option<Probe> {
+/// What a probe or a hook asks.
+fn action(value: &Value) -> Option<ProbeAction> {
     let port = |action: &Value| match action.get("port") {
         Some(Value::String(name)) => name.clone(),
         Some(other) => other.to_string(),
         None => "0".to_owned(),
     };
-    let action = if let Some(http) = value.get("httpGet") {
+    Some(if let Some(http) = value.get("httpGet") {
         ProbeAction::Http {
             host: string(Some(http), "host"),
             port: port(http),
@@ -604,10 +658,21 @@ fn probe(value: &Value) -> Option<Probe> {
         ProbeAction::Exec(strings(exec, "command"))
     } else {
         ProbeAction::Grpc(number(value.get("grpc"), "port")?)
-    };
+    })
+}
+
+fn hook(value: &Value) -> Option<Hook> {
+    if let Some(sleep) = value.get("sleep") {
+        let seconds = number(Some(sleep), "seconds").unwrap_or(0);
+        return Some(Hook::Sleep(seconds));
+    }
+    action(value).map(Hook::Action)
+}
+
+fn probe(value: &Value) -> Option<Probe> {
     let this = Some(value);
     Some(Probe {
-        action,
+        action: action(value)?,
         initial_delay: number(this, "initialDelaySeconds").unwrap_or(0),
         timeout: number(this, "timeoutSeconds").unwrap_or(1),
         period: number(this, "periodSeconds").unwrap_or(10),

@@ -6,47 +6,47 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::types::is_quantity;
-use super::{flag, list, number, string};
+use super::{flag, handler, list, number, string};
 
 const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL_VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// Field errors found so far.
-struct Errors(Vec<String>);
+pub(super) struct Errors(Vec<String>);
 
 impl Errors {
-    fn required(&mut self, path: &str) {
+    pub(super) fn required(&mut self, path: &str) {
         self.0.push(format!("{path}: Required value"));
     }
 
-    fn required_because(&mut self, path: &str, detail: &str) {
+    pub(super) fn required_because(&mut self, path: &str, detail: &str) {
         self.0.push(format!("{path}: Required value: {detail}"));
     }
 
-    fn invalid(&mut self, path: &str, value: &str, detail: &str) {
+    pub(super) fn invalid(&mut self, path: &str, value: &str, detail: &str) {
         self.0
             .push(format!("{path}: Invalid value: {value:?}: {detail}"));
     }
 
-    fn invalid_number(&mut self, path: &str, value: i64, detail: &str) {
+    pub(super) fn invalid_number(&mut self, path: &str, value: i64, detail: &str) {
         self.0
             .push(format!("{path}: Invalid value: {value}: {detail}"));
     }
 
-    fn duplicate(&mut self, path: &str, value: &str) {
+    pub(super) fn duplicate(&mut self, path: &str, value: &str) {
         self.0.push(format!("{path}: Duplicate value: {value:?}"));
     }
 
-    fn not_found(&mut self, path: &str, value: &str) {
+    pub(super) fn not_found(&mut self, path: &str, value: &str) {
         self.0.push(format!("{path}: Not found: {value:?}"));
     }
 
-    fn forbidden(&mut self, path: &str, detail: &str) {
+    pub(super) fn forbidden(&mut self, path: &str, detail: &str) {
         self.0.push(format!("{path}: Forbidden: {detail}"));
     }
 
-    fn unsupported(&mut self, path: &str, value: &str, supported: &[&str]) {
+    pub(super) fn unsupported(&mut self, path: &str, value: &str, supported: &[&str]) {
         let supported: BTreeSet<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let supported: Vec<String> = supported.into_iter().collect();
         self.0.push(format!(
@@ -241,19 +241,30 @@ fn containers(errors: &mut Errors, spec: Option<&Value>, volumes: &HashSet<Strin
         if !names.insert(name.clone()) {
             errors.duplicate(&format!("{path}.name"), &name);
         }
-        for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            if let Some(probe) = container.get(kind) {
-                validate_probe(errors, probe, kind, &format!("{path}.{kind}"));
-            }
-        }
+        handler::validate(errors, container, grace(spec), &path);
     }
 }
 
 fn init_containers(errors: &mut Errors, spec: Option<&Value>, volumes: &HashSet<String>) {
+    let own = list(spec, "containers").map(|container| string(Some(container), "name"));
+    let mut names: HashSet<String> = own.collect();
     for (index, container) in list(spec, "initContainers").enumerate() {
         let path = format!("spec.initContainers[{index}]");
         container_common(errors, container, volumes, &path);
+        let name = string(Some(container), "name");
+        if !name.is_empty() && !names.insert(name.clone()) {
+            errors.duplicate(&format!("{path}.name"), &name);
+        }
+        if string(Some(container), "restartPolicy") == "Always" {
+            handler::validate(errors, container, grace(spec), &path);
+        } else {
+            handler::forbid(errors, container, &path);
+        }
     }
+}
+
+fn grace(spec: Option<&Value>) -> i64 {
+    number(spec, "terminationGracePeriodSeconds").unwrap_or(30)
 }
 
 fn container_common(errors: &mut Errors, container: &Value, volumes: &HashSet<String>, path: &str) {
@@ -285,6 +296,11 @@ fn container_common(errors: &mut Errors, container: &Value, volumes: &HashSet<St
     ports(errors, container, &format!("{path}.ports"));
     environment(errors, container, &format!("{path}.env"));
     mounts(errors, container, volumes, &format!("{path}.volumeMounts"));
+    let restart = string(this, "restartPolicy");
+    let policies = ["Always", "OnFailure", "Never"];
+    if container.get("restartPolicy").is_some() && !policies.contains(&restart.as_str()) {
+        errors.unsupported(&format!("{path}.restartPolicy"), &restart, &policies);
+    }
     let pull = string(this, "imagePullPolicy");
     let policies = ["Always", "IfNotPresent", "Never"];
     if !policies.contains(&pull.as_str()) {
@@ -424,70 +440,6 @@ fn resources(errors: &mut Errors, container: &Value, path: &str) {
     }
 }
 
-fn validate_probe(errors: &mut Errors, probe: &Value, kind: &str, path: &str) {
-    let handlers = ["exec", "httpGet", "tcpSocket", "grpc"];
-    match handlers.iter().filter(|h| probe.get(**h).is_some()).count() {
-        0 => errors.required_because(path, "must specify a handler type"),
-        1 => {}
-        _ => {
-            let second = handlers.iter().filter(|h| probe.get(**h).is_some()).nth(1);
-            let second = second.copied().unwrap_or("httpGet");
-            errors.forbidden(
-                &format!("{path}.{second}"),
-                "may not specify more than 1 handler type",
-            );
-        }
-    }
-    if let Some(http) = probe.get("httpGet") {
-        let at = format!("{path}.httpGet");
-        if string(Some(http), "path").is_empty() {
-            errors.required(&format!("{at}.path"));
-        }
-        port_number_or_name(errors, http.get("port"), &format!("{at}.port"));
-        let scheme = string(Some(http), "scheme");
-        if !["HTTP", "HTTPS"].contains(&scheme.as_str()) {
-            errors.unsupported(&format!("{at}.scheme"), &scheme, &["HTTP", "HTTPS"]);
-        }
-    }
-    if let Some(tcp) = probe.get("tcpSocket") {
-        port_number_or_name(errors, tcp.get("port"), &format!("{path}.tcpSocket.port"));
-    }
-    for field in [
-        "initialDelaySeconds",
-        "timeoutSeconds",
-        "periodSeconds",
-        "successThreshold",
-        "failureThreshold",
-    ] {
-        let value = number::<i64>(Some(probe), field).unwrap_or(0);
-        if value < 0 {
-            let text = "must be greater than or equal to 0";
-            errors.invalid_number(&format!("{path}.{field}"), value, text);
-        }
-    }
-    let successes = number::<i64>(Some(probe), "successThreshold").unwrap_or(1);
-    if kind != "readinessProbe" && successes != 1 {
-        errors.invalid_number(&format!("{path}.successThreshold"), successes, "must be 1");
-    }
-}
-
-fn port_number_or_name(errors: &mut Errors, port: Option<&Value>, path: &str) {
-    match port {
-        Some(Value::String(name)) => {
-            for text in port_name_problems(name) {
-                errors.invalid(path, name, text);
-            }
-        }
-        other => {
-            let number = other.and_then(Value::as_i64).unwrap_or(0);
-            if !(1..=65535).contains(&number) {
-                let text = "must be between 1 and 65535, inclusive";
-                errors.invalid_number(path, number, text);
-            }
-        }
-    }
-}
-
 fn host_network_ports(errors: &mut Errors, spec: Option<&Value>) {
     if !flag(spec, "hostNetwork") {
         return;
@@ -542,7 +494,7 @@ fn is_label_value(text: &str) -> bool {
             && text.chars().all(|c| edge(c) || "-_.".contains(c)))
 }
 
-fn port_name_problems(name: &str) -> Vec<&'static str> {
+pub(super) fn port_name_problems(name: &str) -> Vec<&'static str> {
     let mut problems = Vec::new();
     if name.len() > 15 {
         problems.push("must be no more than 15 characters");

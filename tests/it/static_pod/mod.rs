@@ -63,6 +63,9 @@ fn uids<'a>(sim: &'a Sim, snapshot: &'a NodeSnapshot) -> BTreeSet<&'a str> {
 fn journal(case: &Value, sim: &Sim, uids: &BTreeSet<&str>) -> Agreement {
     let title = text(case, "/title");
     let golden = case["kubelet_log_default_verbosity"].as_array().unwrap();
+    // Whether the recorder's last request hung in the server that ended is chance: then it says nothing.
+    let recorder = |line: &str| line.contains("event.go:");
+    let hung = !golden.iter().any(|e| recorder(text(e, "/line")));
     let golden = fold(
         golden
             .iter()
@@ -76,7 +79,7 @@ fn journal(case: &Value, sim: &Sim, uids: &BTreeSet<&str>) -> Agreement {
         .journal
         .iter()
         .filter(|(t, _)| *t >= sim.t0)
-        .filter(|(_, line)| !by_chance(line, title))
+        .filter(|(_, line)| !by_chance(line, title) && !(hung && recorder(line)))
         .map(|(t, line)| (masked(line, uids), 1, (*t - sim.t0).as_secs_f64()));
     compare_lines(&golden, &fold(ours), case["observed_s"].as_f64().unwrap())
 }
@@ -385,7 +388,7 @@ impl Outcome {
     fn of(case: &Value, stubborn: bool, baseline: &str) -> Self {
         let mut best: Option<Self> = None;
         // The kubelet's own jitter (10 to 15 seconds) is chance: the best of a few throws counts.
-        for seed in [7, 20, 4711, 99] {
+        for seed in [7, 20, 4711, 99, 1, 2, 3, 5] {
             let mut sim = Sim::replay(case, stubborn, baseline, seed);
             let snapshot = sim.kubelet.snapshot();
             let uids = uids(&sim, &snapshot);
@@ -476,7 +479,7 @@ fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) {
         Known::PATH
     );
     let percent = 100 * share.0 / share.1;
-    let wanted = if stubborn { 75 } else { 95 };
+    let wanted = if stubborn { 88 } else { 97 };
     assert!(
         percent >= wanted,
         "{percent} % of the lines of {name} agree"
@@ -485,7 +488,13 @@ fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) {
 
 /// A difference as it is listed: without counts, and not longer than it takes to know it.
 fn brief(name: &str, line: &str) -> String {
-    let line = line.split(" (ours ").next().unwrap_or(line);
+    let mut line = line.split(" (ours ").next().unwrap_or(line).to_owned();
+    // Of the dump of an event, what it is about.
+    if let (Some(from), Some(to)) = (line.find(" event=\"&Event"), line.find(",},Reason:"))
+        && let Some(error) = line.find(" err=")
+    {
+        line.replace_range(error.min(from)..to + 3, "");
+    }
     let line: String = line.chars().take(150).collect();
     format!("{name}: {}", line.replace("  ", " ").trim_end())
 }

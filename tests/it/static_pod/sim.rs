@@ -142,6 +142,8 @@ pub(super) struct Sim {
     pub(super) seen: Vec<ContainerSnapshot>,
     pub(super) old: String,
     old_end: Duration,
+    /// When the first server refused connections.
+    closed: Duration,
     /// When the first edit comes, since the node came up; scans come every 20 seconds.
     pub(super) t0: Duration,
     /// Whether SIGTERM is not enough (open watches keep the server alive).
@@ -223,6 +225,7 @@ impl Sim {
             seen: Vec::new(),
             old: String::new(),
             old_end: Duration::ZERO,
+            closed: Duration::ZERO,
             t0: Duration::ZERO,
             stubborn,
         };
@@ -341,7 +344,9 @@ impl Sim {
                 && !server.terminate.is_cancelled()
                 && self.now >= self.up_at(server)
         });
-        view.up.store(up, Ordering::Relaxed);
+        // The first server went on answering for a moment: how long is part of the recording.
+        let ending = up || (self.now < self.closed && self.now >= self.t0);
+        view.up.store(ending, Ordering::Relaxed);
         if up {
             for pod in self.kubelet.snapshot().pods {
                 let value = json!({"metadata": {
@@ -561,6 +566,11 @@ impl Sim {
             .pointer("/summary/old_container/0/finished_t")
             .and_then(Value::as_f64);
         sim.old_end = end.map_or(Duration::ZERO, |end| sim.at(end));
+        let mut polls = case["readyz"].as_array().into_iter().flatten();
+        let closed = polls.find(|poll| text(poll, "/state") == "connection refused");
+        // It was asked every half a second.
+        let closed = closed.and_then(|poll| poll["t"].as_f64()).unwrap_or(0.0) - 0.5;
+        sim.closed = sim.at(closed);
         sim.old = sim.seen.last().unwrap().id.clone();
         sim.before = sim.kubelet.snapshot().events;
         for op in case

@@ -1,6 +1,6 @@
 //! Whether the kubelet takes a pod at all (`pkg/kubelet/lifecycle/predicate.go`).
 
-use crate::manifest::StaticPod;
+use crate::manifest::{Container, StaticPod};
 
 /// Cores of the node, in thousandths.
 pub(super) const NODE_CPU_MILLI: u64 = 2000;
@@ -68,17 +68,32 @@ fn has(node_name: &str, (key, value): &(String, String)) -> bool {
 }
 
 fn memory(pod: &StaticPod) -> u64 {
-    let requests = pod.containers.iter().map(|c| c.memory_request);
-    requests.fold(0, u64::saturating_add)
+    effective(pod, |c| c.memory_request)
 }
 
 fn cpu(pod: &StaticPod) -> u64 {
-    pod.containers.iter().map(|c| c.cpu_request_milli).sum()
+    effective(pod, |c| c.cpu_request_milli)
+}
+
+/// What a pod needs at its worst: all its containers with all its sidecars, or one init container with
+/// the sidecars before it.
+fn effective(pod: &StaticPod, of: fn(&Container) -> u64) -> u64 {
+    let (mut sidecars, mut worst) = (0_u64, 0_u64);
+    for container in &pod.init_containers {
+        let need = sidecars.saturating_add(of(container));
+        worst = worst.max(need);
+        if container.is_sidecar() {
+            sidecars = need;
+        }
+    }
+    let containers = pod.containers.iter().map(of);
+    worst.max(containers.fold(sidecars, u64::saturating_add))
 }
 
 fn host_ports(pod: &StaticPod) -> impl Iterator<Item = (String, u16)> + '_ {
-    pod.containers
-        .iter()
+    let sidecars = pod.init_containers.iter().filter(|c| c.is_sidecar());
+    sidecars
+        .chain(&pod.containers)
         .flat_map(|c| &c.ports)
         .filter(|port| port.host_port != 0)
         .map(|port| (port.protocol.clone(), port.host_port))

@@ -24,6 +24,7 @@ use crate::node::embedded::confine::Confined;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::{Output, Process, Programs};
 use crate::node::embedded::runtime::log::ContainerLog;
+use crate::node::embedded::runtime::stand_in;
 use crate::node::embedded::snapshot::{
     ContainerSnapshot, ContainerState, MANIFESTS, NodeSnapshot, base_name,
 };
@@ -255,6 +256,7 @@ impl Edge {
         let log = ContainerLog::create(node.clone(), &view.log_path);
         let output: Arc<dyn Output> = Arc::new(log.unwrap_or_else(|_| ContainerLog::discard(node)));
         let terminate = CancellationToken::new();
+        let (image, argv, pace) = (view.image.clone(), view.argv.clone(), self.machine.pace);
         let process = Process {
             rootfs: Arc::new(view.rootfs(&self.machine.node_root, &self.machine.state_dir)),
             output: output.clone(),
@@ -282,8 +284,20 @@ impl Edge {
                 }
                 // Images the node only pretends to have: the process idles until SIGTERM.
                 None => {
-                    ends.cancelled().await;
-                    0
+                    let ending = stand_in::ending(&image, &argv);
+                    for line in ending.iter().flat_map(|ending| &ending.lines) {
+                        output.stdout(line);
+                    }
+                    let ended = async {
+                        match &ending {
+                            Some(ending) => tokio::time::sleep(pace.scale(ending.after)).await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        () = ends.cancelled() => 0,
+                        () = ended => ending.as_ref().map_or(0, |ending| ending.code),
+                    }
                 }
             };
             let _ = wake.send(Wake::Input(Input::Exited {
@@ -455,7 +469,7 @@ impl Kubelet {
             .min()
     }
 
-    fn container(&self, id: &str) -> Option<&ContainerSnapshot> {
+    pub(super) fn container(&self, id: &str) -> Option<&ContainerSnapshot> {
         self.records.iter().map(|r| &r.view).find(|v| v.id == id)
     }
 

@@ -35,14 +35,19 @@ impl Kubelet {
         if self.active && !self.shutting_down {
             self.learn_mirrors();
             self.housekeep();
+            self.write_events();
         }
         self.send_probes();
     }
 
     fn kill_overdue(&mut self) {
         let now = self.now.at;
+        self.send_terms();
         for record in &mut self.records {
             if record.view.state != ContainerState::Running {
+                continue;
+            }
+            if record.term_at.is_some() {
                 continue;
             }
             if record.oom_at.is_some_and(|at| at <= now) {
@@ -104,16 +109,13 @@ impl Kubelet {
             }
         }
         for (name, again) in ended {
-            self.journal.info(
-                "util.go:52",
-                "No ready sandbox for pod can be found. Need to start a new one",
-                &[("pod", &name)],
-            );
-            self.journal.info(
-                "util.go:52",
-                "No ready sandbox for pod can be found. Need to start a new one",
-                &[("pod", &name)],
-            );
+            // A line of verbosity 2, which kubeadm's kubelet does not reach.
+            if self.setting.api.is_none() {
+                let text = "No ready sandbox for pod can be found. Need to start a new one";
+                for _ in 0..2 {
+                    self.journal.info("util.go:52", text, &[("pod", &name)]);
+                }
+            }
             if let Some(found) = again {
                 self.add(found);
             }
@@ -217,6 +219,7 @@ impl Kubelet {
             });
             moved = true;
             if attempt > 0 {
+                self.initialize_again(index);
                 let text = "Pod sandbox changed, it will be killed and re-created.";
                 self.event(&uid, None, "Normal", "SandboxChanged", text);
             }
@@ -228,6 +231,7 @@ impl Kubelet {
         for container in 0..count {
             moved |= self.run_container(index, container);
         }
+        self.end_sidecars(index);
         moved
     }
 
@@ -237,11 +241,12 @@ impl Kubelet {
             return false;
         };
         let spec = pod.spec.clone();
-        let (Some(work), Some(container)) = (pod.work.get(number), spec.containers.get(number))
+        let (Some(work), Some(container)) = (pod.work.get(number), spec.nth_container(number))
         else {
             return false;
         };
         let next = match work.step.clone() {
+            Step::Idle if !self.its_turn(pod, number) => None,
             Step::Idle => self.consider(&spec.uid, &spec.full_name(), container, None),
             Step::Pulling { until, text } if until <= now => Some(self.pull_failed(
                 &spec.uid,
@@ -258,6 +263,9 @@ impl Kubelet {
             Step::Create { at } if at <= now => Some(self.create(index, container)),
             Step::CreateFailed { retry, .. } if retry <= now => Some(self.create(index, container)),
             Step::Start { id, at } if at <= now => Some(self.start(index, container, &id)),
+            Step::PostStart { id, until, problem } if until <= now => {
+                Some(self.after_hook(index, container, id, problem))
+            }
             Step::Exited { noticed } if noticed <= now => Some(self.after_exit(index, container)),
             Step::BackOff { until, .. } if until <= now => {
                 self.note_restart(&spec.uid, &container.name);
@@ -331,6 +339,7 @@ impl Kubelet {
                 Step::Create { at } | Step::Start { at, .. } => consider(*at),
                 Step::CreateFailed { retry, .. } => consider(*retry),
                 Step::Exited { noticed } => consider(*noticed),
+                Step::PostStart { until, .. } => consider(*until),
                 Step::BackOff { until, shown, .. } => {
                     consider(*until);
                     if *shown > self.now.at {

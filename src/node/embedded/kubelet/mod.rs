@@ -6,6 +6,8 @@
 mod admission;
 mod backoff;
 mod edge;
+mod hooks;
+mod init;
 mod input;
 pub mod journal;
 mod lifecycle;
@@ -14,6 +16,7 @@ mod pod;
 pub mod probe;
 pub mod prober;
 mod pull;
+mod recorder;
 mod request;
 mod restart;
 mod source;

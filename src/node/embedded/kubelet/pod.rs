@@ -52,6 +52,12 @@ pub(super) enum Step {
         reason: &'static str,
         text: String,
     },
+    /// Runs, and its postStart hook runs until `until`; the worker of the pod waits for that.
+    PostStart {
+        id: String,
+        until: Duration,
+        problem: Option<String>,
+    },
     /// Runs.
     Running { id: String },
     /// Ended; the kubelet notices at `noticed`.
@@ -71,6 +77,8 @@ pub(super) enum Step {
 pub(super) struct Work {
     pub name: String,
     pub step: Step,
+    /// Why its latest start counts as failed though its process ran.
+    pub problem: Option<(&'static str, String)>,
 }
 
 /// A volume on its way.
@@ -115,6 +123,10 @@ pub(super) struct Record {
     pub finished_at: Duration,
     /// When SIGKILL follows the SIGTERM.
     pub kill_at: Option<Duration>,
+    /// When SIGTERM is sent at the earliest, where something comes before it.
+    pub term_at: Option<Duration>,
+    /// Whether it ends only after the containers that it is a sidecar of.
+    pub last: bool,
     /// When the kernel kills it for its memory.
     pub oom_at: Option<Duration>,
     pub killed: Option<&'static str>,

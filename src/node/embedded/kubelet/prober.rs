@@ -8,6 +8,7 @@ use crate::manifest::{Probe, ProbeAction};
 use crate::node::embedded::apiserver::api::ApiResponse;
 use crate::node::embedded::machine::{LocalRequest, Machine};
 use crate::node::embedded::runtime::image::{self, Image};
+use crate::node::embedded::runtime::stand_in;
 use crate::node::embedded::snapshot::{ContainerSnapshot, base_name};
 
 /// A port of the node and the program that listens on it.
@@ -126,9 +127,9 @@ pub async fn answer(
 }
 
 /// The images of Kubernetes have no shell and no tools, only their own program.
-fn exec(view: &ContainerSnapshot, command: &[String]) -> ProbeAnswer {
-    if !matches!(image::find(&view.image), Image::Program(_)) {
-        return ProbeAnswer::Success;
+pub(super) fn cannot_exec(image: &str, command: &[String]) -> Option<String> {
+    if !matches!(image::find(image), Image::Program(_)) {
+        return None;
     }
     let first = command.first().map_or("", String::as_str);
     let problem = if first.contains('/') {
@@ -136,9 +137,20 @@ fn exec(view: &ContainerSnapshot, command: &[String]) -> ProbeAnswer {
     } else {
         format!("exec: {first:?}: executable file not found in $PATH")
     };
-    ProbeAnswer::Error(format!(
+    Some(format!(
         "rpc error: code = Unknown desc = failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: unable to start container process: {problem}"
     ))
+}
+
+/// A command in a container that can have one. One that ends by itself tells how.
+fn exec(view: &ContainerSnapshot, command: &[String]) -> ProbeAnswer {
+    if let Some(error) = cannot_exec(&view.image, command) {
+        return ProbeAnswer::Error(error);
+    }
+    match stand_in::ending("", command) {
+        Some(ending) if ending.code != 0 => ProbeAnswer::Failure(ending.lines.join("\n")),
+        _ => ProbeAnswer::Success,
+    }
 }
 
 fn refused(host: &str, port: u16) -> String {

@@ -72,6 +72,7 @@ impl Kubelet {
 
     fn stop_kubelet(&mut self) {
         self.active = false;
+        self.forget_events();
         self.journal
             .systemd("Stopping kubelet.service - kubelet: The Kubernetes Node Agent...");
         self.journal

@@ -24,10 +24,8 @@ impl Kubelet {
         let finished = last.map_or(now, |r| r.finished_at);
         let code = last.and_then(|r| r.view.exit_code).unwrap_or(0);
         self.keep_one_dead(&spec.uid, &container.name);
-        match spec.restart_policy.as_str() {
-            "Never" => return Step::Done,
-            "OnFailure" if code == 0 => return Step::Done,
-            _ => {}
+        if !self.restarts(index, container, code) {
+            return Step::Done;
         }
         let real = self.unscaled(finished);
         let Some(wait) = self.backoffs.wait(&spec.uid, &container.name, real) else {

@@ -159,6 +159,8 @@ impl Kubelet {
             probes: Probes::default(),
             finished_at: now,
             kill_at: None,
+            term_at: None,
+            last: false,
             oom_at: None,
             killed: None,
         });
@@ -237,7 +239,7 @@ impl Kubelet {
                 );
                 let later = [600, 1000].map(Duration::from_millis);
                 self.sync_after(&uid, &later);
-                Step::Running { id: id.to_owned() }
+                self.after_start(index, container, id)
             }
             Err(problem) => {
                 let text = format!(

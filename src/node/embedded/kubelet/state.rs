@@ -13,6 +13,7 @@ pub use super::input::{Effect, Input, Request, Setting};
 use super::journal::{Journal, Moment};
 pub(super) use super::pod::{Phase, Pod, Record, Step, VolumeWork, Work};
 use super::probe::{ProbeAnswer, ProbeKind, Probes, Verdict};
+use super::recorder::Recorder;
 use super::source::{FileSource, Found};
 use super::volume;
 use crate::manifest::StaticPod;
@@ -62,6 +63,7 @@ pub struct Kubelet {
     /// Mirror pods the kubelet knows of: name to UID of the static pod they mirror.
     pub(super) mirrored: BTreeMap<String, String>,
     pub(super) housekeeping: Duration,
+    pub(super) recorder: Recorder,
 }
 
 impl Kubelet {
@@ -94,6 +96,7 @@ impl Kubelet {
             remembered: HashMap::new(),
             mirrored: BTreeMap::new(),
             housekeeping: now.at,
+            recorder: Recorder::default(),
             setting,
         };
         if let Some(before) = before {
@@ -150,6 +153,8 @@ impl Kubelet {
                 probes: Probes::default(),
                 finished_at: Duration::ZERO,
                 kill_at: None,
+                term_at: None,
+                last: false,
                 oom_at: None,
                 killed: None,
                 view,
@@ -309,7 +314,7 @@ impl Kubelet {
         for (id, name) in running {
             let text = format!("Stopping container {name}");
             self.event(&uid, Some(&name), "Normal", "Killing", &text);
-            self.terminate(&id, grace);
+            self.end_container(&id, grace, true);
         }
     }
 
@@ -360,11 +365,11 @@ impl Kubelet {
             sandbox: None,
             sandboxes,
             work: spec
-                .containers
-                .iter()
+                .all_containers()
                 .map(|c| Work {
                     name: c.name.clone(),
                     step: Step::Idle,
+                    problem: None,
                 })
                 .collect(),
             again: None,
@@ -423,12 +428,14 @@ impl Kubelet {
         record.view.reason = Some(reason.to_owned());
         record.finished_at = now.at;
         record.kill_at = None;
+        record.term_at = None;
         record.oom_at = None;
         let uid = record.view.pod_uid.clone();
         let noticed = now.at + self.scaled(Duration::from_millis(300)) + self.dice_up_to(700);
         for pod in self.pods.iter_mut().filter(|p| p.spec.uid == uid) {
             for work in &mut pod.work {
-                if matches!(&work.step, Step::Running { id: running } if running == id) {
+                if matches!(&work.step, Step::Running { id: it } | Step::PostStart { id: it, .. } if it == id)
+                {
                     work.step = Step::Exited { noticed };
                 }
             }
@@ -479,7 +486,7 @@ impl Kubelet {
             self.event(&uid, Some(&name), "Normal", "Killing", &text);
             let pod = self.pods.iter().find(|p| p.spec.uid == uid);
             let grace = Duration::from_secs(pod.map_or(30, |p| p.spec.grace_seconds));
-            self.terminate(id, grace);
+            self.end_container(id, grace, false);
         }
     }
 
@@ -493,6 +500,8 @@ impl Kubelet {
         for record in &self.records {
             if record.view.state == ContainerState::Running {
                 record.kill_at.into_iter().for_each(&mut consider);
+                let term_at = record.term_at.filter(|at| *at > self.now.at);
+                term_at.into_iter().for_each(&mut consider);
                 record.oom_at.into_iter().for_each(&mut consider);
                 if self.active && record.kill_at.is_none() && record.killed.is_none() {
                     record.probes.deadline().into_iter().for_each(&mut consider);
@@ -501,6 +510,7 @@ impl Kubelet {
         }
         if self.active && !self.shutting_down {
             consider(self.next_scan);
+            self.recorder.deadline().into_iter().for_each(&mut consider);
             self.housekeeping_deadline()
                 .into_iter()
                 .for_each(&mut consider);
@@ -539,6 +549,8 @@ impl Kubelet {
         if let Some(same) = same {
             same.count = same.count.saturating_add(1);
             same.last = time;
+            let same = same.clone();
+            self.record(&same);
             return;
         }
         let Some(pod) = self.pods.iter().find(|p| p.spec.uid == uid) else {
@@ -547,7 +559,7 @@ impl Kubelet {
         if self.events.len() >= EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back(PodEvent {
+        let event = PodEvent {
             first: time,
             last: time,
             count: 1,
@@ -558,7 +570,9 @@ impl Kubelet {
             kind: kind.to_owned(),
             reason: reason.to_owned(),
             message: message.to_owned(),
-        });
+        };
+        self.record(&event);
+        self.events.push_back(event);
     }
 
     /// Forgets a container and everything it left on disk.

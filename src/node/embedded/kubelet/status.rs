@@ -60,15 +60,19 @@ impl Kubelet {
                 if pod.volumes.iter().any(|v| !v.ready) {
                     return pod.volumes.iter().any(|v| !v.ready && v.delay.is_zero());
                 }
-                pod.work.iter().any(|work| match &work.step {
-                    Step::Idle
-                    | Step::Pulling { .. }
-                    | Step::Create { .. }
-                    | Step::Start { .. }
-                    | Step::Exited { .. } => true,
-                    Step::Running { id } => self.starting(id),
-                    _ => false,
-                })
+                pod.work
+                    .iter()
+                    .enumerate()
+                    .any(|(number, work)| match &work.step {
+                        Step::Idle => self.its_turn(pod, number),
+                        Step::PostStart { .. }
+                        | Step::Pulling { .. }
+                        | Step::Create { .. }
+                        | Step::Start { .. }
+                        | Step::Exited { .. } => true,
+                        Step::Running { id } => self.starting(id),
+                        _ => false,
+                    })
             }
         }
     }
@@ -154,21 +158,33 @@ impl Kubelet {
             status.insert("phase".into(), json!("Pending"));
             return (Value::Object(status), conditions);
         };
-        let containers: Vec<Value> = pod
+        let mut inits: Vec<Value> = pod
             .spec
-            .containers
-            .iter()
+            .all_containers()
             .zip(&pod.work)
             .map(|(container, work)| self.container_status(pod, container, work))
             .collect();
-        let ready = !containers.is_empty()
-            && containers
-                .iter()
-                .all(|c| c.get("ready") == Some(&Value::Bool(true)));
+        let containers = inits.split_off(pod.spec.init_containers.len().min(inits.len()));
+        let is_ready = |c: &&Value| c.get("ready") == Some(&Value::Bool(true));
+        let name = |c: &Value| Some(c.get("name")?.as_str()?.to_owned());
+        let counts = inits
+            .iter()
+            .filter(|c| name(c).is_some_and(|name| pod.spec.is_sidecar(&name)));
+        let unready: Vec<String> = counts
+            .chain(&containers)
+            .filter(|c| !is_ready(c))
+            .filter_map(name)
+            .collect();
+        let ready = unready.is_empty();
+        let incomplete: Vec<&str> = (0..pod.spec.init_containers.len())
+            .filter(|number| !self.initialized(pod, *number))
+            .filter_map(|number| pod.spec.nth_container(number))
+            .map(|container| container.name.as_str())
+            .collect();
         let sandboxed = pod.sandbox.as_ref().is_some_and(|s| s.ready);
         for (kind, value) in [
             ("PodReadyToStartContainers", sandboxed),
-            ("Initialized", true),
+            ("Initialized", incomplete.is_empty()),
             ("Ready", ready),
             ("ContainersReady", ready),
             ("PodScheduled", true),
@@ -178,11 +194,6 @@ impl Kubelet {
                 *entry = (value, self.now.wall);
             }
         }
-        let unready: Vec<&str> = containers
-            .iter()
-            .filter(|c| c.get("ready") != Some(&Value::Bool(true)))
-            .filter_map(|c| c.get("name").and_then(Value::as_str))
-            .collect();
         let order = [
             "PodReadyToStartContainers",
             "Initialized",
@@ -206,6 +217,12 @@ impl Kubelet {
                     condition.insert("message".into(), json!(text));
                     condition.insert("reason".into(), json!("ContainersNotReady"));
                 }
+                if !value && *kind == "Initialized" {
+                    let names = incomplete.join(" ");
+                    let text = format!("containers with incomplete status: [{names}]");
+                    condition.insert("message".into(), json!(text));
+                    condition.insert("reason".into(), json!("ContainersNotInitialized"));
+                }
                 condition.insert(
                     "status".into(),
                     json!(if *value { "True" } else { "False" }),
@@ -214,7 +231,7 @@ impl Kubelet {
                 Value::Object(condition)
             })
             .collect();
-        status.insert("phase".into(), json!(phase(pod, &self.records)));
+        status.insert("phase".into(), json!(self.phase(pod)));
         status.insert("conditions".into(), Value::Array(list));
         status.insert("hostIP".into(), json!(self.setting.node_ip));
         status.insert("hostIPs".into(), json!([{"ip": self.setting.node_ip}]));
@@ -223,6 +240,9 @@ impl Kubelet {
             status.insert("podIPs".into(), json!([{"ip": self.setting.node_ip}]));
         }
         status.insert("startTime".into(), json!(seconds(start_time)));
+        if !inits.is_empty() {
+            status.insert("initContainerStatuses".into(), Value::Array(inits));
+        }
         status.insert("containerStatuses".into(), Value::Array(containers));
         status.insert("qosClass".into(), json!(quality(pod)));
         (Value::Object(status), conditions)
@@ -237,9 +257,23 @@ impl Kubelet {
             .collect();
         own.sort_by_key(|r| r.view.attempt);
         let latest = own.pop();
-        let (state, last) = self.states(work, latest, own.pop());
+        let creating = if pod.spec.init_containers.is_empty() {
+            "ContainerCreating"
+        } else {
+            "PodInitializing"
+        };
+        let (state, last) = self.states(work, latest, own.pop(), creating);
         let running = latest.filter(|r| r.view.state == ContainerState::Running);
-        let ready = running.is_some_and(|r| r.view.ready);
+        let is_init = pod
+            .spec
+            .init_containers
+            .iter()
+            .any(|c| c.name == container.name);
+        let ready = if is_init && !container.is_sidecar() {
+            state.pointer("/terminated/exitCode") == Some(&json!(0))
+        } else {
+            running.is_some_and(|r| r.view.ready)
+        };
         let started = running.is_some_and(|r| r.probes.started());
         let restarts = latest.map_or(0, |r| r.view.attempt);
         let digest = format!(
@@ -272,6 +306,7 @@ impl Kubelet {
         work: &Work,
         latest: Option<&Record>,
         before: Option<&Record>,
+        creating: &str,
     ) -> (Value, Value) {
         let waiting = |reason: &str, message: Option<&str>| {
             let mut waiting = Map::new();
@@ -285,9 +320,15 @@ impl Kubelet {
         let now = self.now.at;
         let failed_start = latest
             .filter(|r| r.view.reason.as_deref() == Some("StartError"))
-            .and_then(|r| r.view.message.as_deref());
+            .and_then(|r| r.view.message.as_deref())
+            .map(|text| ("RunContainerError", text));
+        let hook = work
+            .problem
+            .as_ref()
+            .map(|(reason, text)| (*reason, text.as_str()));
+        let failed_start = failed_start.or(hook);
         match &work.step {
-            Step::Running { .. } => match latest {
+            Step::Running { .. } | Step::PostStart { .. } => match latest {
                 Some(record) if record.view.state == ContainerState::Running => {
                     let started = record.view.started.unwrap_or(record.view.created);
                     (
@@ -295,9 +336,9 @@ impl Kubelet {
                         ended(before),
                     )
                 }
-                _ => (waiting("ContainerCreating", None), ended(latest)),
+                _ => (waiting(creating, None), ended(latest)),
             },
-            Step::Pulling { .. } => (waiting("ContainerCreating", None), ended(latest)),
+            Step::Pulling { .. } => (waiting(creating, None), ended(latest)),
             Step::PullBackOff { shown, text, .. } if now >= *shown => {
                 let reference = latest.map(|r| r.view.image.clone());
                 let reference = reference.unwrap_or_else(|| self.image_of(&work.name));
@@ -310,20 +351,45 @@ impl Kubelet {
             Step::BackOff { shown, text, .. } if now >= *shown => {
                 (waiting("CrashLoopBackOff", Some(text)), ended(latest))
             }
-            Step::Idle => (waiting("ContainerCreating", None), ended(latest)),
+            Step::Idle => (waiting(creating, None), ended(latest)),
             Step::Create { .. } | Step::Start { .. } if latest.is_none() => {
-                (waiting("ContainerCreating", None), json!({}))
+                (waiting(creating, None), json!({}))
             }
             Step::BackOff { .. }
             | Step::Create { .. }
             | Step::Start { .. }
             | Step::Exited { .. }
             | Step::Done => match (failed_start, latest) {
-                (Some(text), _) => (waiting("RunContainerError", Some(text)), ended(latest)),
+                (Some((reason, text)), _) => (waiting(reason, Some(text)), ended(latest)),
                 (None, Some(_)) => (ended(latest), ended(before)),
-                (None, None) => (waiting("ContainerCreating", None), json!({})),
+                (None, None) => (waiting(creating, None), json!({})),
             },
         }
+    }
+
+    /// `phase` of a pod (`getPhase` in `pkg/kubelet/kubelet_pods.go`).
+    fn phase(&self, pod: &Pod) -> &'static str {
+        let inits = pod.spec.init_containers.len();
+        if self.failed_for_good(pod) {
+            return "Failed";
+        }
+        let of_pod = || {
+            self.records
+                .iter()
+                .filter(|r| r.view.pod_uid == pod.spec.uid)
+        };
+        let begun = of_pod().any(|r| r.view.state != ContainerState::Created);
+        let works = pod.work.iter().skip(inits);
+        let waits = works.clone().any(|work| work.step == Step::Idle);
+        if !begun || (waits && (0..inits).any(|number| !self.initialized(pod, number))) {
+            return "Pending";
+        }
+        if works.clone().all(|work| work.step == Step::Done) {
+            let mut codes = works.map(|work| self.last_code(&pod.spec.uid, &work.name));
+            let failed = codes.any(|code| code.unwrap_or(0) != 0);
+            return if failed { "Failed" } else { "Succeeded" };
+        }
+        "Running"
     }
 
     fn image_of(&self, container: &str) -> String {
@@ -353,26 +419,15 @@ fn terminated(record: &Record) -> Value {
     json!({ "terminated": state })
 }
 
-fn phase(pod: &Pod, records: &[Record]) -> &'static str {
-    let of_pod = || records.iter().filter(|r| r.view.pod_uid == pod.spec.uid);
-    let any = of_pod().any(|r| r.view.state != ContainerState::Created);
-    if !any {
-        return "Pending";
-    }
-    if pod.work.iter().all(|w| w.step == Step::Done) {
-        let failed = of_pod().any(|r| r.view.exit_code.unwrap_or(0) != 0);
-        return if failed { "Failed" } else { "Succeeded" };
-    }
-    "Running"
-}
-
 /// `qosClass` (`pkg/apis/core/v1/helper/qos/qos.go`), without the distinction of Guaranteed, which
 /// needs equal limits and requests for every resource of every container.
 fn quality(pod: &Pod) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
-    for index in 0..pod.spec.containers.len() {
-        let at = format!("/spec/containers/{index}/resources");
+    let (inits, own) = (pod.spec.init_containers.len(), pod.spec.containers.len());
+    let of = |list: &'static str, count: usize| (0..count).map(move |index| (list, index));
+    for (list, index) in of("initContainers", inits).chain(of("containers", own)) {
+        let at = format!("/spec/{list}/{index}/resources");
         let of = |kind: &str| pod.spec.value.pointer(&format!("{at}/{kind}")).cloned();
         let (limits, requests) = (of("limits"), of("requests"));
         let has = |map: &Option<Value>, name: &str| map.as_ref().and_then(|m| m.get(name)).cloned();

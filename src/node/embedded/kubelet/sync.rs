@@ -109,7 +109,7 @@ impl Kubelet {
         };
         let spec = pod.spec.clone();
         let steps: Vec<Step> = pod.work.iter().map(|w| w.step.clone()).collect();
-        for (container, step) in spec.containers.iter().zip(steps) {
+        for (container, step) in spec.all_containers().zip(steps) {
             match step {
                 Step::BackOff { text, .. } => self.still_crashing(&spec, container, &text),
                 Step::PullBackOff { text, .. } => self.still_not_pulled(&spec, container, &text),

@@ -5,3 +5,4 @@ pub mod go_runner;
 pub mod image;
 pub mod log;
 pub mod rootfs;
+pub mod stand_in;

@@ -1,5 +1,10 @@
 //! The kubelet with its real edge: files, watcher, processes.
 
+mod clock;
+mod init;
+mod manifest;
+mod recorder;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +24,7 @@ use crate::node::embedded::store::Store;
 use crate::node::{ApiServerState, ContainerPhase};
 
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
-const BASE: &str = include_str!("../../../../fixtures/golden/static-pod/baseline.yaml");
+const BASE: &str = include_str!("../../../../../fixtures/golden/static-pod/baseline.yaml");
 
 struct Healthy;
 

@@ -547,6 +547,8 @@ impl Sim {
         let age = old
             .and_then(|c| c["created_t"].as_f64())
             .map_or(50.0, |t| (0.7 - t).clamp(6.0, 50.0));
+        // A cluster had written its events before.
+        let age = if stubborn { 50.0 } else { age };
         sim.run(sim.t0 - Duration::from_secs_f64(age));
         let manifest = format!("{MANIFESTS}/kube-apiserver.yaml");
         sim.node
@@ -568,9 +570,9 @@ impl Sim {
         sim.old_end = end.map_or(Duration::ZERO, |end| sim.at(end));
         let mut polls = case["readyz"].as_array().into_iter().flatten();
         let closed = polls.find(|poll| text(poll, "/state") == "connection refused");
-        // It was asked every half a second.
+        // It was asked every half a second, and took what was said at the edit itself.
         let closed = closed.and_then(|poll| poll["t"].as_f64()).unwrap_or(0.0) - 0.5;
-        sim.closed = sim.at(closed);
+        sim.closed = sim.at(closed.max(0.2));
         sim.old = sim.seen.last().unwrap().id.clone();
         sim.before = sim.kubelet.snapshot().events;
         for op in case

@@ -157,6 +157,19 @@ pub async fn serve(state: Arc<ApiState>, listener: TcpListener, tls: Arc<ServerC
     let _ = tokio::time::timeout(GRACE, places.acquire_many(everyone)).await;
 }
 
+/// Go writes headers in the order of their names.
+fn in_order(mut response: http::Response<ResponseBody>) -> http::Response<ResponseBody> {
+    let headers = std::mem::take(response.headers_mut());
+    let mut names: Vec<http::HeaderName> = headers.keys().cloned().collect();
+    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    for name in names {
+        for value in headers.get_all(&name) {
+            response.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    response
+}
+
 /// An answer to HEAD: says how long its body would be, and has none.
 fn headers_only(response: http::Response<ResponseBody>) -> http::Response<ResponseBody> {
     let (mut parts, body) = response.into_parts();
@@ -208,7 +221,7 @@ async fn connection(
                 UnsyncBoxBody::new(body.map_err(std::io::Error::other))
             });
             let head = request.method() == http::Method::HEAD;
-            let response = pipeline::handle(state, request, peer).await;
+            let response = in_order(pipeline::handle(state, request, peer).await);
             Ok::<_, Infallible>(if head {
                 headers_only(response)
             } else {
@@ -222,6 +235,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADER_BYTES)
+        .title_case_headers(true)
         .keep_alive(true);
     builder
         .http2()

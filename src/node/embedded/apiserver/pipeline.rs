@@ -361,7 +361,15 @@ impl Call<'_> {
             .with_details(serde_json::json!({})));
         }
         if let (Some(status), Some(_), None) = (&self.acceptable, &resource, &self.upgrade) {
-            return Err(status.clone());
+            let mut status = status.clone();
+            // A collection can be watched, too.
+            if matches!(info.verb.as_str(), "list" | "watch") && status.message.starts_with("406: ")
+            {
+                status.message.push_str(
+                    ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+                );
+            }
+            return Err(status);
         }
         if resource.is_some() && !request_info::is_long_running(info) {
             etcd(state).await?;

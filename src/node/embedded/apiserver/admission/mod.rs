@@ -10,6 +10,7 @@ pub mod pod_security;
 pub mod quota;
 pub mod service_account;
 pub mod storage;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -118,7 +119,9 @@ pub async fn admit(
         namespace::lifecycle(state, attributes, new)?;
     }
     if attributes.operation == Operation::Delete {
-        return restrict(new);
+        restrict(new)?;
+        webhook::call(state, webhook::Kind::Mutating, attributes, old, new)?;
+        return webhook::call(state, webhook::Kind::Validating, attributes, old, new);
     }
     if attributes.operation == Operation::Connect {
         return Ok(());
@@ -140,7 +143,7 @@ pub async fn admit(
         if on("RuntimeClass") {
             pod::runtime_class(state, attributes, new)?;
         }
-        return Ok(());
+        return webhook::call(state, webhook::Kind::Mutating, attributes, old, new);
     }
     restrict(new)?;
     if attributes.is("", "pods", "") && on("DefaultTolerationSeconds") {
@@ -157,7 +160,8 @@ pub async fn admit(
             pod::single_default_class(state, attributes, new)?;
         }
     }
-    escalation::check(state, attributes, new)
+    escalation::check(state, attributes, new)?;
+    webhook::call(state, webhook::Kind::Mutating, attributes, old, new)
 }
 
 /// Validating admission: after the object is known to be valid.
@@ -178,6 +182,7 @@ pub async fn validate(
     if on("PodSecurity") {
         pod_security::validate(state, attributes, old, new)?;
     }
+    webhook::call(state, webhook::Kind::Validating, attributes, old, new)?;
     if on("ResourceQuota") {
         quota::validate(state, attributes, old, new).await?;
     }

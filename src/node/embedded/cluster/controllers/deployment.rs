@@ -12,6 +12,8 @@ use crate::node::embedded::cluster::object::{
 };
 
 const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Revisions a replica set had before.
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
@@ -251,8 +253,17 @@ async fn annotate(
     if revision(new) != wanted {
         let mut set = new.clone();
         if let Some(fields) = set.as_object_mut() {
-            ensure(ensure(fields, "metadata"), "annotations")
-                .insert(REVISION.into(), wanted.to_string().into());
+            let annotations = ensure(ensure(fields, "metadata"), "annotations");
+            if revision(new) > 0 {
+                let history = annotation(new, HISTORY);
+                let history = [history, annotation(new, REVISION)]
+                    .into_iter()
+                    .filter(|part| !part.is_empty())
+                    .collect::<Vec<_>>()
+                    .join(",");
+                annotations.insert(HISTORY.into(), history.into());
+            }
+            annotations.insert(REVISION.into(), wanted.to_string().into());
         }
         let path = format!(
             "/apis/apps/v1/namespaces/{}/replicasets/{}",

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Controllers;
 use crate::node::embedded::apiserver::catalog;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::cluster::actor::succeeded;
 use crate::node::embedded::cluster::object::{is_deleting, name, namespace, uid};
 
 const ACCOUNT: &str = "generic-garbage-collector";
@@ -147,9 +148,16 @@ pub(super) async fn finalize(c: &mut Controllers, key: &str) -> Option<Duration>
                 return Some(Duration::from_secs(2));
             }
             let actor = c.actor(account).await;
-            let patch = json!({"metadata": {"uid": uid(&object),
-                "$deleteFromPrimitiveList/finalizers": [finalizer]}});
-            let _ = actor.patch(&path, patch).await;
+            let mut freed = c.cached(key)?;
+            if let Some(list) = freed
+                .pointer_mut("/metadata/finalizers")
+                .and_then(Value::as_array_mut)
+            {
+                list.retain(|own| own != finalizer);
+            }
+            if !succeeded(&actor.update(&path, freed).await) {
+                return Some(Duration::from_secs(1));
+            }
         }
     }
     None

@@ -1,6 +1,7 @@
 //! Namespaces: what is in a new one, and how one goes away
 //! (`pkg/controller/{serviceaccount,certificates/rootcacertpublisher,namespace}`).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -111,9 +112,7 @@ async fn delete(c: &mut Controllers, namespace: &str, object: Value) -> Option<D
         }
     }
     let empty = is_empty(c, namespace);
-    if first {
-        update_conditions(c, &actor, namespace, empty).await;
-    }
+    update_conditions(c, &actor, namespace).await;
     if !empty {
         return again;
     }
@@ -183,20 +182,57 @@ async fn delete_custom(
     let _ = actor.delete(&path, None).await;
 }
 
+/// How much of each kind is left, and which finalizers hold it, in words
+/// (`pkg/controller/namespace/deletion/status_condition_utils.go`).
+fn remaining(c: &Controllers, namespace: &str) -> (Vec<String>, Vec<String>) {
+    let mut resources: BTreeMap<String, usize> = BTreeMap::new();
+    let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
+    for key in left(c, namespace) {
+        let mut parts = key.split('/').skip(2);
+        let group = parts.next().unwrap_or_default();
+        let resource = parts.next().unwrap_or_default();
+        let group = if group == "core" { "" } else { group };
+        *resources.entry(format!("{resource}.{group}")).or_default() += 1;
+        let object = c.get(&key);
+        let held = object.as_ref().map(|stored| &stored.value);
+        for finalizer in held
+            .into_iter()
+            .flat_map(|object| items(object, "/metadata/finalizers"))
+        {
+            let finalizer = finalizer.as_str().unwrap_or_default();
+            *finalizers.entry(finalizer.to_owned()).or_default() += 1;
+        }
+    }
+    let words = |counts: BTreeMap<String, usize>, verb: &str| {
+        counts
+            .iter()
+            .map(|(what, count)| format!("{what} {verb} {count} resource instances"))
+            .collect()
+    };
+    (words(resources, "has"), words(finalizers, "in"))
+}
+
 async fn update_conditions(
     c: &Controllers,
     actor: &crate::node::embedded::cluster::actor::Actor,
     namespace: &str,
-    empty: bool,
 ) {
     let Some(mut object) = c.cached(&format!("/registry/core/namespaces/{namespace}")) else {
         return;
     };
-    let time = crate::node::embedded::cluster::object::now();
+    let old = items(&object, "/status/conditions").to_vec();
     let condition = |kind: &str, on: bool, reason: &str, message: &str| {
-        json!({"type": kind, "status": if on { "True" } else { "False" },
-            "lastTransitionTime": time, "reason": reason, "message": message})
+        let status = if on { "True" } else { "False" };
+        let since = old
+            .iter()
+            .find(|own| text_at(own, "/type") == kind && text_at(own, "/status") == status)
+            .map_or_else(crate::node::embedded::cluster::object::now, |own| {
+                text_at(own, "/lastTransitionTime").to_owned()
+            });
+        json!({"type": kind, "status": status, "lastTransitionTime": since,
+            "reason": reason, "message": message})
     };
+    let (resources, finalizers) = remaining(c, namespace);
     let conditions = json!([
         condition(
             "NamespaceDeletionDiscoveryFailure",
@@ -216,7 +252,7 @@ async fn update_conditions(
             "ContentDeleted",
             "All content successfully deleted, may be waiting on finalization"
         ),
-        if empty {
+        if resources.is_empty() {
             condition(
                 "NamespaceContentRemaining",
                 false,
@@ -228,16 +264,31 @@ async fn update_conditions(
                 "NamespaceContentRemaining",
                 true,
                 "SomeResourcesRemain",
-                "Some resources are remaining: pods. has 1 resource instances",
+                &format!("Some resources are remaining: {}", resources.join(", ")),
             )
         },
-        condition(
-            "NamespaceFinalizersRemaining",
-            false,
-            "ContentHasNoFinalizers",
-            "All content-preserving finalizers finished"
-        ),
+        if finalizers.is_empty() {
+            condition(
+                "NamespaceFinalizersRemaining",
+                false,
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            )
+        } else {
+            condition(
+                "NamespaceFinalizersRemaining",
+                true,
+                "SomeFinalizersRemain",
+                &format!(
+                    "Some content in the namespace has finalizers remaining: {}",
+                    finalizers.join(", ")
+                ),
+            )
+        },
     ]);
+    if conditions.as_array() == Some(&old) {
+        return;
+    }
     if let Some(fields) = object.as_object_mut() {
         ensure(fields, "status").insert("conditions".into(), conditions);
     }

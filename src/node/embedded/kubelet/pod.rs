@@ -114,6 +114,9 @@ pub(super) struct Pod {
     pub resync: Duration,
 }
 
+/// What ended a program that neither SIGKILL nor the kernel's memory killer did.
+pub(super) const OTHER_SIGNAL: &str = "signal";
+
 /// A container of the runtime.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
@@ -129,5 +132,6 @@ pub(super) struct Record {
     pub last: bool,
     /// When the kernel kills it for its memory.
     pub oom_at: Option<Duration>,
+    /// `SIGKILL`, `OOMKilled` or [`OTHER_SIGNAL`].
     pub killed: Option<&'static str>,
 }

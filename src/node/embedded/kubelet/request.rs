@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::input::{Effect, Request};
-use super::pod::{Record, Step};
+use super::pod::{OTHER_SIGNAL, Record, Step};
 use super::source::FileSource;
 use super::state::Kubelet;
 use crate::node::embedded::snapshot::{ContainerState, ManifestsRead};
@@ -55,8 +55,9 @@ impl Kubelet {
         }
     }
 
-    /// A signal from somebody on the node: SIGTERM asks the process to end, others that end processes
-    /// end it.
+    /// A signal from somebody on the node: SIGTERM and SIGINT ask the process to end, SIGKILL kills it. Others that end
+    /// processes make a Go program that is the first of its container exit with 2 (`dieFromSignal`,
+    /// `runtime/signal_unix.go`): the kernel keeps the signal itself from it.
     fn signal(&mut self, id: &str, signal: i32) {
         let running = |r: &&mut Record| r.view.id == id && r.view.state == ContainerState::Running;
         if let Some(record) = self.records.iter_mut().find(running) {
@@ -64,7 +65,7 @@ impl Kubelet {
             if [2, 15].contains(&signal) {
                 self.effects.push(Effect::Terminate(id.to_owned()));
             } else {
-                record.killed = Some("SIGKILL");
+                record.killed = Some(if signal == 9 { "SIGKILL" } else { OTHER_SIGNAL });
                 self.effects.push(Effect::Kill(id.to_owned()));
             }
         }

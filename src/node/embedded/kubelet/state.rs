@@ -11,6 +11,7 @@ use super::admission;
 use super::backoff::BackOffs;
 pub use super::input::{Effect, Input, Request, Setting};
 use super::journal::{Journal, Moment};
+use super::pod::OTHER_SIGNAL;
 pub(super) use super::pod::{Phase, Pod, Record, Step, VolumeWork, Work};
 use super::probe::{ProbeAnswer, ProbeKind, Probes, Verdict};
 use super::recorder::Recorder;
@@ -415,7 +416,11 @@ impl Kubelet {
             return;
         }
         let killed = record.killed;
-        let code = if killed.is_some() { 137 } else { code };
+        let code = match killed {
+            None => code,
+            Some(OTHER_SIGNAL) => 2,
+            Some(_) => 137,
+        };
         record.view.state = ContainerState::Exited;
         record.view.ready = false;
         record.view.finished = Some(now.wall);

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::edge::run;
+use super::edge::{REQUESTS, run};
+use super::input::Request;
 use crate::node::embedded::apiserver::api::{ApiResponse, Body};
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::machine::{LocalApi, LocalRequest, Machine};
@@ -407,5 +408,24 @@ async fn the_longest_grace_period_there_is_does_no_harm() {
     .await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(!node.task.is_finished());
+    node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_that_the_server_does_not_handle_ends_it_with_2() {
+    let node = Node::start();
+    for (signal, code) in [(1, 2), (9, 137)] {
+        let id = node.ready().await.instance;
+        let request = serde_json::to_vec(&Request::Signal(id.clone(), signal)).unwrap();
+        let directory = node.machine.state_dir.join(REQUESTS);
+        std::fs::write(directory.join("part"), request).unwrap();
+        std::fs::rename(directory.join("part"), directory.join("signal.json")).unwrap();
+        node.until("restarted", |s| s.ready && s.instance != id)
+            .await;
+        let snapshot = node.snapshot().unwrap();
+        let ended = snapshot.containers.iter().find(|one| one.id == id).unwrap();
+        assert_eq!(ended.exit_code, Some(code));
+        assert_eq!(ended.reason.as_deref(), Some("Error"));
+    }
     node.end().await;
 }

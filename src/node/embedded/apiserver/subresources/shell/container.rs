@@ -1,0 +1,274 @@
+//! What a container has: environment, secrets and config maps, its service account's token.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::Shell;
+use crate::node::embedded::apiserver::authn::tokens::TokenRequest;
+use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::apiserver::state::ApiState;
+
+impl Shell {
+    /// The shell of a container of this pod.
+    pub(in super::super) fn new(state: &Arc<ApiState>, pod: &Value, container: &str) -> Self {
+        let spec = ["containers", "initContainers", "ephemeralContainers"]
+            .iter()
+            .flat_map(|list| items(pod, &format!("/spec/{list}")))
+            .find(|spec| text_at(spec, "/name") == container)
+            .cloned()
+            .unwrap_or_default();
+        let namespace = text_at(pod, "/metadata/namespace").to_owned();
+        let host_network = pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
+        let hostname = match text_at(pod, "/spec/hostname") {
+            _ if host_network => text_at(pod, "/spec/nodeName"),
+            "" => text_at(pod, "/metadata/name"),
+            name => name,
+        }
+        .to_owned();
+        let user = spec
+            .pointer("/securityContext/runAsUser")
+            .or_else(|| pod.pointer("/spec/securityContext/runAsUser"))
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
+        let mut shell = Self {
+            directory: match text_at(&spec, "/workingDir") {
+                "" => "/".to_owned(),
+                directory => directory.to_owned(),
+            },
+            environment: environment(state, pod, &spec, &namespace, &hostname),
+            files: BTreeMap::new(),
+            depth: 0,
+            hostname,
+            user,
+        };
+        shell.mount(state, pod, &spec, &namespace);
+        shell
+    }
+
+    fn mount(&mut self, state: &Arc<ApiState>, pod: &Value, spec: &Value, namespace: &str) {
+        let ip = text_at(pod, "/status/podIP");
+        let base = [
+            ("/etc/hostname", format!("{}\n", self.hostname)),
+            (
+                "/etc/hosts",
+                format!(
+                    "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n{ip}\t{}\n",
+                    self.hostname
+                ),
+            ),
+            (
+                "/etc/resolv.conf",
+                format!(
+                    "search {namespace}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+                ),
+            ),
+            (
+                "/etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+                    .to_owned(),
+            ),
+            (
+                "/etc/os-release",
+                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n"
+                    .to_owned(),
+            ),
+        ];
+        for (path, content) in base {
+            self.files.insert(path.to_owned(), content);
+        }
+        for mount in items(spec, "/volumeMounts") {
+            let Some(volume) = items(pod, "/spec/volumes")
+                .iter()
+                .find(|volume| text_at(volume, "/name") == text_at(mount, "/name"))
+            else {
+                continue;
+            };
+            let path = text_at(mount, "/mountPath").trim_end_matches('/');
+            for (name, content) in volume_files(state, pod, volume, namespace) {
+                self.files.insert(format!("{path}/{name}"), content);
+            }
+        }
+    }
+}
+
+fn environment(
+    state: &Arc<ApiState>,
+    pod: &Value,
+    spec: &Value,
+    namespace: &str,
+    hostname: &str,
+) -> Vec<(String, String)> {
+    let mut all = vec![
+        (
+            "PATH".to_owned(),
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        ),
+        ("HOSTNAME".to_owned(), hostname.to_owned()),
+    ];
+    for variable in items(spec, "/env") {
+        let value = match variable.get("valueFrom") {
+            None => text_at(variable, "/value").to_owned(),
+            Some(source) => referenced(state, pod, source, namespace).unwrap_or_default(),
+        };
+        all.push((text_at(variable, "/name").to_owned(), value));
+    }
+    for source in items(spec, "/envFrom") {
+        let (kind, name) = match source.get("secretRef") {
+            Some(reference) => ("secrets", text_at(reference, "/name")),
+            None => ("configmaps", text_at(source, "/configMapRef/name")),
+        };
+        all.extend(data(state, kind, namespace, name));
+    }
+    for (key, value) in [
+        ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
+        ("KUBERNETES_SERVICE_PORT", "443"),
+        ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
+        ("KUBERNETES_PORT", "tcp://10.96.0.1:443"),
+        ("KUBERNETES_PORT_443_TCP", "tcp://10.96.0.1:443"),
+        ("KUBERNETES_PORT_443_TCP_PROTO", "tcp"),
+        ("KUBERNETES_PORT_443_TCP_PORT", "443"),
+        ("KUBERNETES_PORT_443_TCP_ADDR", "10.96.0.1"),
+        ("HOME", "/root"),
+    ] {
+        all.push((key.to_owned(), value.to_owned()));
+    }
+    all
+}
+
+fn referenced(
+    state: &Arc<ApiState>,
+    pod: &Value,
+    source: &Value,
+    namespace: &str,
+) -> Option<String> {
+    if let Some(reference) = source.get("secretKeyRef") {
+        let key = text_at(reference, "/key");
+        return data(state, "secrets", namespace, text_at(reference, "/name"))
+            .into_iter()
+            .find(|(own, _)| own == key)
+            .map(|(_, value)| value);
+    }
+    if let Some(reference) = source.get("configMapKeyRef") {
+        let key = text_at(reference, "/key");
+        return data(state, "configmaps", namespace, text_at(reference, "/name"))
+            .into_iter()
+            .find(|(own, _)| own == key)
+            .map(|(_, value)| value);
+    }
+    let path = text_at(source, "/fieldRef/fieldPath");
+    let pointer = format!("/{}", path.replace('.', "/"));
+    Some(text_at(pod, &pointer).to_owned())
+}
+
+/// Keys and values of a secret or config map.
+fn data(state: &Arc<ApiState>, plural: &str, namespace: &str, name: &str) -> Vec<(String, String)> {
+    let Some(object) = state
+        .store
+        .get(&format!("/registry/core/{plural}/{namespace}/{name}"))
+    else {
+        return Vec::new();
+    };
+    object
+        .value
+        .get("data")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| {
+            let text = value.as_str().unwrap_or_default();
+            let text = if plural == "secrets" {
+                String::from_utf8_lossy(&STANDARD.decode(text).unwrap_or_default()).into_owned()
+            } else {
+                text.to_owned()
+            };
+            (key.clone(), text)
+        })
+        .collect()
+}
+
+/// The files of a volume.
+fn volume_files(
+    state: &Arc<ApiState>,
+    pod: &Value,
+    volume: &Value,
+    namespace: &str,
+) -> Vec<(String, String)> {
+    if let Some(secret) = volume.get("secret") {
+        return data(state, "secrets", namespace, text_at(secret, "/secretName"));
+    }
+    if let Some(map) = volume.get("configMap") {
+        return data(state, "configmaps", namespace, text_at(map, "/name"));
+    }
+    let mut all = Vec::new();
+    for source in items(volume, "/projected/sources") {
+        if let Some(token) = source.get("serviceAccountToken") {
+            let path = text_at(token, "/path").to_owned();
+            all.extend(account_token(state, pod, token, namespace).map(|token| (path, token)));
+        }
+        if let Some(map) = source.get("configMap") {
+            all.extend(data(state, "configmaps", namespace, text_at(map, "/name")));
+        }
+        if let Some(secret) = source.get("secret") {
+            all.extend(data(state, "secrets", namespace, text_at(secret, "/name")));
+        }
+        for item in items(source, "/downwardAPI/items") {
+            let pointer = format!(
+                "/{}",
+                text_at(item, "/fieldRef/fieldPath").replace('.', "/")
+            );
+            all.push((
+                text_at(item, "/path").to_owned(),
+                text_at(pod, &pointer).to_owned(),
+            ));
+        }
+    }
+    all
+}
+
+/// A token as the kubelet would have put it there.
+fn account_token(
+    state: &Arc<ApiState>,
+    pod: &Value,
+    source: &Value,
+    namespace: &str,
+) -> Option<String> {
+    let account = text_at(pod, "/spec/serviceAccountName");
+    let object = state.store.get(&format!(
+        "/registry/core/serviceaccounts/{namespace}/{account}"
+    ))?;
+    let node = text_at(pod, "/spec/nodeName").to_owned();
+    let node_uid = state
+        .store
+        .get(&format!("/registry/core/nodes/{node}"))
+        .map(|node| text_at(&node.value, "/metadata/uid").to_owned())
+        .unwrap_or_default();
+    let audience = text_at(source, "/audience");
+    state
+        .tokens
+        .issue(&TokenRequest {
+            namespace: namespace.to_owned(),
+            service_account: account.to_owned(),
+            service_account_uid: text_at(&object.value, "/metadata/uid").to_owned(),
+            audiences: if audience.is_empty() {
+                Vec::new()
+            } else {
+                vec![audience.to_owned()]
+            },
+            expiration_seconds: source
+                .get("expirationSeconds")
+                .and_then(Value::as_i64)
+                .unwrap_or(3607),
+            bound: Some((
+                "Pod".to_owned(),
+                text_at(pod, "/metadata/name").to_owned(),
+                text_at(pod, "/metadata/uid").to_owned(),
+            )),
+            node: Some((node, node_uid)),
+        })
+        .ok()
+        .map(|issued| issued.token)
+}

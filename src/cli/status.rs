@@ -36,6 +36,9 @@ struct Report {
     apiserver: ApiServerState,
     kubelet: Kubelet,
     manifests: Vec<String>,
+    /// What happened to the lab.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +74,7 @@ fn report(lab: &Lab) -> anyhow::Result<Report> {
         },
         // A learner may have removed the directory: that is a state, no error.
         manifests: node.list("/etc/kubernetes/manifests").unwrap_or_default(),
+        notices: node.notices(),
     })
 }
 
@@ -120,6 +124,10 @@ fn text(report: &Report, style: Style) -> String {
         "  manifests   {}\n",
         printable(&report.manifests.join(", "))
     ));
+    for notice in &report.notices {
+        out.push_str(&format!("  {}      {}\n", style.bad("note"), printable(notice)));
+        out.push_str(&format!("              ckslab reset {} makes the lab anew\n", report.lab));
+    }
     let audit: Vec<String> = state
         .argv
         .iter()

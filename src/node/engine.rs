@@ -158,6 +158,11 @@ pub trait LabNode: Node {
     /// How commands get on it.
     fn entrance(&self) -> Entrance;
 
+    /// What whoever uses the lab should know of its past, one sentence each.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Runs something on the node with the streams of this process; gives the exit code.
     ///
     /// # Errors

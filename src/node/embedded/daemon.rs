@@ -214,6 +214,12 @@ impl Running {
     }
 }
 
+/// Path of the store of the node in this state directory.
+#[must_use]
+pub fn store_path(state_dir: &Path) -> PathBuf {
+    state_dir.join("etcd.redb")
+}
+
 /// Path of the lock of the node in this state directory.
 #[must_use]
 pub fn lock_path(state_dir: &Path) -> PathBuf {
@@ -282,7 +288,7 @@ pub fn boot(config: &Config) -> Result<Running, BootError> {
 
 /// Raises the node whose lock is held.
 fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
-    let store = Store::open(&config.state_dir.join("etcd.redb"))?;
+    let store = Store::open_or_set_aside(&store_path(&config.state_dir))?;
     seed(config, &store)?;
     let machine = Arc::new(Machine {
         pace: config.pace,
@@ -419,6 +425,7 @@ pub fn run(lab_dir: &Path) -> Result<(), BootError> {
         .enable_all()
         .build()
         .map_err(tried("start threads"))?;
+    raise_file_limit();
     // Before any task runs: taking the lock may have to wait.
     let lock = take_lock(&config.state_dir)?;
     let ended = runtime.block_on(async {
@@ -455,6 +462,19 @@ pub fn run(lab_dir: &Path) -> Result<(), BootError> {
     });
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
+}
+
+/// Lets this process have as many files open as it may: every connection is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    const ENOUGH: u64 = 16_384;
+    let mut limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if limit.current.is_some_and(|current| current < most) {
+        limit.current = Some(most);
+        // Without it fewer clients are served at once.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::root::pki::Authority;
 use super::root::{self, kubeconfig::ClientIdentity};
 use super::runtime::rootfs::Rootfs;
 use super::snapshot::NodeSnapshot;
+use super::store::set_aside_because;
 use super::witness;
 use crate::node::engine::{Access, EngineError, Entrance, Errand, LabNode, Order, Stat};
 use crate::node::{
@@ -345,6 +346,18 @@ impl LabNode for EmbeddedNode {
             server: self.config.spec.server(),
             name: self.config.spec.node_name.clone(),
         }
+    }
+
+    fn notices(&self) -> Vec<String> {
+        let path = daemon::store_path(&self.config.state_dir);
+        set_aside_because(&path)
+            .map(|reason| {
+                format!(
+                    "the data of etcd were damaged and set aside; the cluster began anew without what was made in it ({reason})"
+                )
+            })
+            .into_iter()
+            .collect()
     }
 
     fn entrance(&self) -> Entrance {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError};
 
 use super::api::ApiResponse;
 use super::authz::PRIVILEGED;
@@ -17,12 +17,15 @@ use super::state::ApiState;
 
 /// Bytes of request bodies that may be in memory at once.
 const BODIES: usize = 64 << 20;
+/// Requests with large bodies that are handled at once.
+const TURNS: usize = 1;
 
 /// How much is done at once.
 pub struct Limits {
     reading: Option<Arc<Semaphore>>,
     mutating: Option<Arc<Semaphore>>,
     bodies: Arc<Semaphore>,
+    turns: Semaphore,
 }
 
 impl Limits {
@@ -45,6 +48,7 @@ impl Limits {
             reading,
             mutating,
             bodies: Arc::new(Semaphore::new(BODIES)),
+            turns: Semaphore::new(TURNS),
         }
     }
 
@@ -66,6 +70,11 @@ impl Limits {
             &self.mutating
         };
         places.clone().map(Semaphore::try_acquire_owned).transpose()
+    }
+
+    /// A turn of a request with a large body, once those before it are done.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     /// Room for so many bytes of a body, kept while they are; `None`: there is none left.

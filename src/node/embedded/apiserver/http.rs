@@ -20,18 +20,27 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::audit::webhook::tls;
+use super::malformed;
 use super::pipeline::{self, Peer, RequestBody};
 use super::response::ResponseBody;
 use super::state::ApiState;
 
-/// Connections at once; more wait in the backlog.
-const CONNECTIONS: usize = 512;
+/// Connections at once, where so many files may be open; more wait in the backlog.
+const CONNECTIONS: usize = 4096;
+/// Fewest connections at once.
+const FEW_CONNECTIONS: usize = 64;
 /// Longest a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest request headers may take to arrive (`ReadHeaderTimeout`).
 const HEADERS: Duration = Duration::from_secs(32);
-/// Largest request headers.
-const HEADER_BYTES: usize = 256 * 1024;
+/// Largest request headers of HTTP/1 (`MaxHeaderBytes`, and what Go reads ahead).
+const HEADER_BYTES: usize = (1 << 20) + 4096;
+/// Most headers of HTTP/1.
+const HEADER_LINES: usize = 512;
+/// Largest request headers of HTTP/2: less than a real server takes, as one connection may send
+/// many at once.
+const HEADER_LIST_BYTES: u32 = 256 << 10;
 /// Streams of one HTTP/2 connection, as a real server allows.
 const STREAMS: u32 = 100;
 /// Longest open connections may take to end at shutdown.
@@ -131,7 +140,8 @@ pub fn tls_config(
 /// Serves until `state.shutdown` is cancelled, then lets open connections end.
 pub async fn serve(state: Arc<ApiState>, listener: TcpListener, tls: Arc<ServerConfig>) {
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = connections();
+    let places = Arc::new(Semaphore::new(connections));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
             break;
@@ -153,7 +163,7 @@ pub async fn serve(state: Arc<ApiState>, listener: TcpListener, tls: Arc<ServerC
         }
     }
     drop(listener);
-    let everyone = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    let everyone = u32::try_from(connections).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(GRACE, places.acquire_many(everyone)).await;
 }
 
@@ -181,21 +191,57 @@ fn headers_only(response: http::Response<ResponseBody>) -> http::Response<Respon
     http::Response::from_parts(parts, ResponseBody::default())
 }
 
+/// How many connections may be open at once: half of the files that may be.
+fn connections() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let files = getrlimit(Resource::Nofile).current;
+    files.map_or(CONNECTIONS, |files| {
+        usize::try_from(files / 2)
+            .unwrap_or(CONNECTIONS)
+            .clamp(FEW_CONNECTIONS, CONNECTIONS)
+    })
+}
+
+/// Why a handshake failed, as Go says it.
+fn reason(error: &std::io::Error) -> String {
+    let inner = error.get_ref();
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("remote error: tls: {}", tls::alert_text(*alert))
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "tls: first record does not look like a TLS handshake".to_owned()
+        }
+        Some(rustls::Error::PeerIncompatible(_)) => {
+            "tls: client offered only unsupported versions".to_owned()
+        }
+        Some(other) => format!("tls: {other}"),
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
+        None => error.to_string(),
+    }
+}
+
 async fn connection(
     state: Arc<ApiState>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
 ) {
     let _ = stream.set_nodelay(true);
-    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
-    let tls = match handshake.await {
+    let handshake = async {
+        match malformed::answer_plain(&mut stream).await {
+            Some(reason) => Err(reason.to_owned()),
+            None => acceptor.accept(stream).await.map_err(|error| reason(&error)),
+        }
+    };
+    let tls = match tokio::time::timeout(HANDSHAKE, handshake).await {
         Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => {
+        Ok(Err(reason)) => {
+            // `tlsHandshakeErrorWriter` of `pkg/server/secure_serving.go`.
             state.klog.info(
-                0,
-                "server.go:3411",
-                &format!("http: TLS handshake error from {address}: {error}"),
+                5,
+                "secure_serving.go:303",
+                &format!("http: TLS handshake error from {address}: {reason}"),
             );
             return;
         }
@@ -221,7 +267,10 @@ async fn connection(
                 UnsyncBoxBody::new(body.map_err(std::io::Error::other))
             });
             let head = request.method() == http::Method::HEAD;
-            let response = in_order(pipeline::handle(state, request, peer).await);
+            let response = match malformed::refuse(&request) {
+                Some(refused) => refused,
+                None => in_order(pipeline::handle(state, request, peer).await),
+            };
             Ok::<_, Infallible>(if head {
                 headers_only(response)
             } else {
@@ -236,6 +285,7 @@ async fn connection(
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADER_BYTES)
         .title_case_headers(true)
+        .max_headers(HEADER_LINES)
         .keep_alive(true);
     builder
         .http2()
@@ -243,7 +293,7 @@ async fn connection(
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(15))
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
+        .max_header_list_size(HEADER_LIST_BYTES);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
     tokio::pin!(serving);
     tokio::select! {

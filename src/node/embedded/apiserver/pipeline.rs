@@ -12,7 +12,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::api::ApiResponse;
 use super::audit::ending::finish;
@@ -23,13 +25,15 @@ use super::response::{Form, accepts_gzip, encode, is_unnegotiated};
 use super::state::ApiState;
 use super::status::Status;
 use super::{
-    authn, authz, flow, health, impersonation, nonresource, registry, request_info, subresources,
+    authn, authz, deadline, flow, health, impersonation, nonresource, registry, request_info, subresources,
 };
 use crate::audit::level::Stage;
 use crate::audit::options::number::quote;
 
 /// Largest body of a request (`MaxRequestBodyBytes`).
 const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// A body is large from here.
+const LARGE: usize = 128 << 10;
 /// Longest a client may take to send its body.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
@@ -132,7 +136,16 @@ async fn process(
         }
     };
     let audit = AuditContext::default();
-    let user = authn::authenticate(state, peer, &parts.headers, &info.path);
+    let long_running = request_info::is_long_running(&info);
+    let deadline = if long_running {
+        Ok(None)
+    } else {
+        deadline::of(state, &query).map(Some)
+    };
+    let user = match &deadline {
+        Ok(_) => authn::authenticate(state, peer, &parts.headers, &info.path),
+        Err(status) => Err(status.message.clone()),
+    };
     let mut recorder = Recorder::new(
         &state.audit,
         &audit,
@@ -146,6 +159,20 @@ async fn process(
             received,
         },
     );
+    let deadline = match deadline {
+        Ok(deadline) => deadline,
+        Err(status) => {
+            state.klog.error(
+                "request_deadline.go:74",
+                &format!("Error - {}: {}", status.message, quote(&uri)),
+            );
+            if let Some(recorder) = &mut recorder {
+                recorder.refused(status.code, &status.message);
+                recorder.stage(Stage::ResponseStarted).await;
+            }
+            return (status.into(), form);
+        }
+    };
     let user = match user {
         Ok(user) => user,
         Err(reason) => {
@@ -185,8 +212,8 @@ async fn process(
         warnings,
         acceptable: media.err(),
         upgrade,
+        deadline,
     };
-    let long_running = request_info::is_long_running(&call.info);
     let running: Pin<Box<dyn Future<Output = ApiResponse> + Send + '_>> =
         Box::pin(call.run(user, body, &mut recorder));
     let handled = AssertUnwindSafe(running).catch_unwind().await;
@@ -241,6 +268,8 @@ struct Call<'a> {
     /// Why the client cannot be answered in a form it accepts.
     acceptable: Option<Status>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// When its answer is due; those that run for long have none.
+    deadline: Option<Instant>,
 }
 
 impl Call<'_> {
@@ -372,13 +401,13 @@ impl Call<'_> {
             return Err(status);
         }
         if resource.is_some() && !request_info::is_long_running(info) {
-            etcd(state).await?;
+            etcd(state, self.deadline).await?;
         }
         // The room of the body is held until the request is answered.
         let (bytes, _room) = if self.upgrade.is_some() {
             (Bytes::new(), None)
         } else {
-            match read_body(state, body).await? {
+            match read_body(state, body, self.deadline).await? {
                 Some(body) => body,
                 None => return Ok(flow::too_many()),
             }
@@ -398,10 +427,17 @@ impl Call<'_> {
         let Some(resource) = resource else {
             return nonresource::serve(state, &request);
         };
-        if let Some(result) = subresources::serve(state, &resource, &mut request).await {
-            return result;
+        let is_large = request.body.len() > LARGE;
+        let served = async move {
+            if let Some(result) = subresources::serve(state, &resource, &mut request).await {
+                return result;
+            }
+            registry::serve(state, request).await
+        };
+        if is_large {
+            return aside(state, served).await;
         }
-        registry::serve(state, request).await
+        served.await
     }
 }
 
@@ -433,22 +469,19 @@ fn refusal(status: Status) -> ApiResponse {
 }
 
 /// Without etcd a request waits until its time is over.
-async fn etcd(state: &ApiState) -> Result<(), Status> {
+async fn etcd(state: &ApiState, deadline: Option<Instant>) -> Result<(), Status> {
     let mut up = state.machine.etcd_up.subscribe();
     if *up.borrow() {
         return Ok(());
     }
-    let real = u64::try_from(state.flags.line.int("request-timeout")).unwrap_or(0);
-    let limit = state.machine.pace.scale(Duration::from_nanos(real));
-    let waited = tokio::time::timeout(limit, up.wait_for(|up| *up)).await;
+    let up = up.wait_for(|up| *up);
+    let waited = match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, up).await,
+        None => Ok(up.await),
+    };
     match waited {
         Ok(Ok(_)) => Ok(()),
-        _ => Err(Status::new(
-            504,
-            "Timeout",
-            "Timeout: request did not complete within the allotted timeout",
-        )
-        .with_details(serde_json::json!({}))),
+        _ => Err(deadline::passed()),
     }
 }
 
@@ -456,6 +489,7 @@ async fn etcd(state: &ApiState) -> Result<(), Status> {
 async fn read_body(
     state: &ApiState,
     body: RequestBody,
+    deadline: Option<Instant>,
 ) -> Result<Option<(Bytes, Option<OwnedSemaphorePermit>)>, Status> {
     let reading = async {
         let mut body = Limited::new(body, BODY_LIMIT);
@@ -475,7 +509,9 @@ async fn read_body(
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Some((bytes.freeze(), room)))
     };
-    match tokio::time::timeout(BODY_TIME, reading).await {
+    let end = Instant::now() + BODY_TIME;
+    let end = deadline.map_or(end, |deadline| deadline.min(end));
+    match tokio::time::timeout_at(end, reading).await {
         Ok(Ok(whole)) => Ok(whole),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::new(
             413,
@@ -483,11 +519,18 @@ async fn read_body(
             format!("Request entity too large: limit is {BODY_LIMIT}"),
         )),
         Ok(Err(error)) => Err(Status::new(400, "BadRequest", error.to_string())),
-        Err(_) => Err(Status::new(
-            504,
-            "Timeout",
-            "Timeout: request did not complete within the allotted timeout",
-        )),
+        Err(_) => Err(deadline::passed()),
+    }
+}
+
+/// Runs what a large body leads to. Its values take many times its size, and its handling does not
+/// pause: such requests take turns, and not on a thread that others need.
+async fn aside<F: Future>(state: &ApiState, work: F) -> F::Output {
+    let _turn = state.limits.turn().await;
+    let runtime = tokio::runtime::Handle::current();
+    match runtime.runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| runtime.block_on(work)),
+        _ => work.await,
     }
 }
 

@@ -93,6 +93,16 @@ fn guarded<T>(f: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
+    // A new one is never seen without content: it is not there before.
+    match std::fs::metadata(path) {
+        Ok(there) if !there.is_file() => {
+            return Err(StoreError::Damaged("it is not a file".to_owned()));
+        }
+        Ok(there) if there.len() == 0 => {
+            return Err(StoreError::Damaged("it is empty".to_owned()));
+        }
+        _ => {}
+    }
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -194,6 +204,7 @@ fn decode(bytes: &[u8]) -> Option<Entry> {
     Some(Entry {
         value: Arc::new(serde_json::from_slice(json).ok()?),
         revision: u64::from_le_bytes(*revision),
+        bytes: json.len(),
     })
 }
 

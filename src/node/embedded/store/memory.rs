@@ -19,12 +19,16 @@ const HISTORY_BYTES: usize = 640 << 10;
 pub(super) struct Entry {
     pub(super) value: Arc<Value>,
     pub(super) revision: u64,
+    /// Size of its JSON.
+    pub(super) bytes: usize,
 }
 
 /// The committed state.
 #[derive(Debug)]
 pub(super) struct Memory {
     objects: BTreeMap<String, Entry>,
+    /// Size of the JSON of all objects.
+    bytes: usize,
     revision: u64,
     /// Contiguous: the change of revision `r` is at index `r - (revision - len + 1)`.
     history: VecDeque<(Arc<Change>, usize)>,
@@ -35,6 +39,7 @@ impl Memory {
     pub(super) fn new(revision: u64) -> Self {
         Self {
             objects: BTreeMap::new(),
+            bytes: 0,
             revision,
             history: VecDeque::new(),
             history_bytes: 0,
@@ -43,7 +48,19 @@ impl Memory {
 
     /// Puts an object read from disk, without a change in the history.
     pub(super) fn load(&mut self, key: String, entry: Entry) {
-        self.objects.insert(key, entry);
+        self.insert(key, entry);
+    }
+
+    fn insert(&mut self, key: String, entry: Entry) {
+        self.bytes += entry.bytes;
+        if let Some(before) = self.objects.insert(key, entry) {
+            self.bytes -= before.bytes;
+        }
+    }
+
+    /// Size of the JSON of all objects.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -132,16 +149,19 @@ impl Memory {
         self.revision = change.revision;
         match &change.after {
             Some(after) => {
-                self.objects.insert(
+                self.insert(
                     change.key.clone(),
                     Entry {
                         value: Arc::clone(after),
                         revision: change.revision,
+                        bytes,
                     },
                 );
             }
             None => {
-                self.objects.remove(&change.key);
+                if let Some(before) = self.objects.remove(&change.key) {
+                    self.bytes -= before.bytes;
+                }
             }
         }
         self.history.push_back((Arc::new(change), bytes));

@@ -7,6 +7,7 @@
 //! Architecture invariant: memory shows a write only after its commit, so nobody can see a
 //! revision that a crash takes back.
 
+mod aside;
 mod disk;
 mod memory;
 mod watch;
@@ -19,6 +20,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+pub use aside::set_aside_because;
 use disk::Disk;
 use memory::Memory;
 pub use watch::Watcher;
@@ -74,6 +76,9 @@ pub enum StoreError {
     /// The file is not a store any more.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// There is no room for more.
+    #[error("etcdserver: mvcc: database space exceeded")]
+    Full,
     /// The disk said no.
     #[error("store: {0}")]
     Backend(String),

@@ -12,6 +12,8 @@ use super::{Change, Op, Shared, StoreError, Stored};
 
 /// At most this many requests share a commit.
 const GROUP: usize = 512;
+/// Most JSON in the store, as `--quota-backend-bytes` limits an etcd: all of it is in memory.
+const QUOTA: usize = 32 << 20;
 
 pub(super) type Answer = Result<Vec<Stored>, StoreError>;
 
@@ -98,7 +100,9 @@ fn stage(memory: &Memory, group: &mut [Request]) -> (Vec<Answer>, Vec<Write>) {
     let mut overlay: HashMap<String, Option<Entry>> = HashMap::new();
     let mut staged: Vec<Write> = Vec::new();
     let mut answers = Vec::with_capacity(group.len());
+    let mut bytes = memory.bytes();
     for request in group {
+        let before_request = bytes;
         let mut tried: Vec<Write> = Vec::new();
         // What the overlay held before this request, to take its writes back.
         let mut undo: Vec<(String, Option<Option<Entry>>)> = Vec::new();
@@ -111,12 +115,21 @@ fn stage(memory: &Memory, group: &mut [Request]) -> (Vec<Answer>, Vec<Write>) {
                 Some(entry) => entry.clone(),
                 None => memory.entry(&key).cloned(),
             };
-            match decide(&prepared.op, current.as_ref()) {
+            let before = current.as_ref().map_or(0, |entry| entry.bytes);
+            let after = prepared.json.len();
+            let is_full = after > before && bytes - before + after > QUOTA;
+            let decided = if is_full {
+                Err(StoreError::Full)
+            } else {
+                decide(&prepared.op, current.as_ref())
+            };
+            match decided {
                 Err(error) => {
                     failed = Some(error);
                     break;
                 }
                 Ok(after) => {
+                    bytes = bytes - before + prepared.json.len();
                     results.push(Stored {
                         key: key.clone(),
                         value: after
@@ -125,7 +138,11 @@ fn stage(memory: &Memory, group: &mut [Request]) -> (Vec<Answer>, Vec<Write>) {
                             .unwrap_or_default(),
                         revision,
                     });
-                    let entry = after.clone().map(|value| Entry { value, revision });
+                    let entry = after.clone().map(|value| Entry {
+                        value,
+                        revision,
+                        bytes: prepared.json.len(),
+                    });
                     undo.push((key.clone(), overlay.insert(key.clone(), entry)));
                     tried.push(Write {
                         change: Change {
@@ -146,6 +163,7 @@ fn stage(memory: &Memory, group: &mut [Request]) -> (Vec<Answer>, Vec<Write>) {
                 answers.push(Ok(results));
             }
             Some(error) => {
+                bytes = before_request;
                 for (key, previous) in undo.into_iter().rev() {
                     match previous {
                         Some(previous) => overlay.insert(key, previous),

@@ -165,6 +165,15 @@ impl Recorder {
         self.record.event.response_status = Some(Value::Object(status));
     }
 
+    /// Records the answer to a request that went no further than its deadline.
+    pub fn refused(&mut self, code: u16, message: &str) {
+        self.record.event.response_status = Some(json!({
+            "metadata": {},
+            "message": message,
+            "code": code,
+        }));
+    }
+
     /// Records a panic of the handler.
     pub fn panicked(&mut self, message: &str) {
         self.record.event.response_status = Some(json!({

@@ -1,5 +1,6 @@
 //! Errors of fields (`k8s.io/apimachinery/pkg/util/validation/field/errors.go`).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -197,10 +198,11 @@ pub fn invalid_status(group: &str, kind: &str, name: &str, errors: &[FieldError]
         format!("{kind}.{group}")
     };
     // `ToAggregate` leaves out repeated messages.
+    let mut seen = HashSet::new();
     let mut texts: Vec<String> = Vec::new();
     for error in errors {
         let text = error.to_string();
-        if !texts.contains(&text) {
+        if seen.insert(text.clone()) {
             texts.push(text);
         }
     }

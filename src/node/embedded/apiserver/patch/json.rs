@@ -9,6 +9,9 @@ use super::super::status::Status;
 /// At most this many operations in a patch.
 const OPERATIONS: usize = 10_000;
 
+/// At most this many bytes of JSON may be copied by one patch (`JSONPatchMaxCopyBytes` of `pkg/server/config.go`).
+const COPIED_BYTES: usize = 3 << 20;
+
 /// A body that must be a JSON object; the error is Go's.
 pub(super) fn object(body: &[u8]) -> Result<Value, String> {
     schema::check_json(body)?;
@@ -88,7 +91,16 @@ pub(super) fn patch(live: &Value, body: &[u8]) -> Result<Value, Status> {
         .with_details(json!({}))
     };
     let mut out = live.clone();
+    let mut copied = 0_usize;
     for operation in operations {
+        if operation.get("op").and_then(Value::as_str) == Some("copy") {
+            let from = operation.get("from").and_then(Value::as_str);
+            let source = from.and_then(|from| out.pointer(from)).ok_or_else(refused)?;
+            copied = copied.saturating_add(source.to_string().len());
+            if copied > COPIED_BYTES {
+                return Err(refused());
+            }
+        }
         // A test against a field that is not there succeeds for null, as Go's library has it.
         let mut operation = operation.clone();
         let missing_test = operation.get("op").and_then(Value::as_str) == Some("test")

@@ -1,5 +1,6 @@
 //! Creating an object (`pkg/endpoints/handlers/create.go`, `pkg/registry/rest/create.go`).
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rand::RngExt as _;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::form::Form;
 use super::options::WriteOptions;
 use super::target::Target;
-use super::{body, convert, generation, meta, plain_error};
+use super::{body, convert, generation, meta, plain_error, size};
 use crate::node::embedded::apiserver::admission::{self, Attributes, Operation};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
@@ -114,7 +115,8 @@ pub(in crate::node::embedded::apiserver) async fn persist(
             meta::order(&mut object);
             return Ok(object);
         }
-        let value = convert::to_stored(&target.resource, &object);
+        let mut value = convert::to_stored(&target.resource, &object);
+        size::fit(target, &key, &mut value)?;
         match state.store.create(&key, value).await {
             Ok(stored) => return Ok(convert::shown(target, &stored)),
             Err(StoreError::Exists) if generate && attempt < NAME_ATTEMPTS => {}
@@ -133,19 +135,21 @@ pub(super) fn dedup_owners(request: &ApiRequest, object: &mut Value) {
         return;
     };
     let uid = |owner: &Value| owner.get("uid").and_then(Value::as_str).map(str::to_owned);
+    // The first owner of each uid, by its place.
+    let mut first: HashMap<Option<String>, usize> = HashMap::new();
     let mut kept: Vec<Value> = Vec::new();
-    let mut twice: Vec<String> = Vec::new();
+    let mut twice: BTreeSet<String> = BTreeSet::new();
     for owner in owners.drain(..) {
-        match kept.iter().find(|k| uid(k) == uid(&owner)) {
-            Some(same) if *same == owner => {
-                twice.extend(uid(&owner).filter(|u| !twice.contains(u)));
-            }
-            _ => kept.push(owner),
+        let place = *first.entry(uid(&owner)).or_insert(kept.len());
+        if kept.get(place) == Some(&owner) {
+            twice.extend(uid(&owner));
+        } else {
+            kept.push(owner);
         }
     }
     *owners = kept;
     if !twice.is_empty() {
-        twice.sort();
+        let twice: Vec<String> = twice.into_iter().collect();
         request.warnings.add(format!(
             ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
             twice.join(", ")

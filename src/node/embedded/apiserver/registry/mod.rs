@@ -14,6 +14,7 @@ mod list;
 pub mod meta;
 mod options;
 mod scale;
+mod size;
 mod target;
 mod update;
 mod watch;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::form::Form;
 use super::options::WriteOptions;
 use super::target::Target;
-use super::{body, convert, create, generation, meta};
+use super::{body, convert, create, generation, meta, size};
 use crate::node::embedded::apiserver::admission::{self, Attributes, Operation};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
@@ -156,7 +156,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
     }
     admission::validate(state, &attributes, Some(live), &new).await?;
     kinds::allocate(state, &target.resource, &mut new)?;
-    let value = convert::to_stored(&target.resource, &new);
+    let mut value = convert::to_stored(&target.resource, &new);
     let shown = |revision, value| {
         convert::shown(
             target,
@@ -183,6 +183,7 @@ pub(in crate::node::embedded::apiserver) async fn commit(
             Err(error) => Err(target.store_error(&target.name, &error)),
         };
     }
+    size::fit(target, &stored.key, &mut value)?;
     match state
         .store
         .update(&stored.key, Some(stored.revision), value)

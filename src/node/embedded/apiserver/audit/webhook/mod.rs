@@ -6,7 +6,7 @@ mod connection;
 pub mod kubeconfig;
 pub mod network;
 pub mod target;
-mod tls;
+pub(in crate::node::embedded::apiserver) mod tls;
 mod verify;
 
 use std::sync::Arc;

@@ -250,7 +250,7 @@ pub(super) fn error_text(error: &io::Error, first: &FirstBytes) -> Option<String
 }
 
 /// `crypto/tls/alert.go`.
-fn alert_text(alert: AlertDescription) -> String {
+pub(in crate::node::embedded::apiserver) fn alert_text(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CloseNotify => "close notify",
         AlertDescription::UnexpectedMessage => "unexpected message",

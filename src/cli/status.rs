@@ -125,8 +125,15 @@ fn text(report: &Report, style: Style) -> String {
         printable(&report.manifests.join(", "))
     ));
     for notice in &report.notices {
-        out.push_str(&format!("  {}      {}\n", style.bad("note"), printable(notice)));
-        out.push_str(&format!("              ckslab reset {} makes the lab anew\n", report.lab));
+        out.push_str(&format!(
+            "  {}      {}\n",
+            style.bad("note"),
+            printable(notice)
+        ));
+        out.push_str(&format!(
+            "              ckslab reset {} makes the lab anew\n",
+            report.lab
+        ));
     }
     let audit: Vec<String> = state
         .argv

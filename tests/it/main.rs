@@ -40,6 +40,10 @@ mod webhook;
 
 mod builder;
 mod cli;
+mod client;
+mod durability;
+mod hostile;
 mod inside;
 mod kubectl;
 mod lab;
+mod load;

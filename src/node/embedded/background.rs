@@ -56,6 +56,12 @@ fn spawn(dir: &Path) -> Result<Child, Error> {
         // Not the terminal's process group: Ctrl-C is not for it, even before it has its session.
         .process_group(0)
         .current_dir("/")
+        // What a burst of requests took is given back after it (`mallopt(3)` of glibc).
+        .envs([
+            ("MALLOC_ARENA_MAX", "1"),
+            ("MALLOC_TRIM_THRESHOLD_", "65536"),
+            ("MALLOC_MMAP_THRESHOLD_", "65536"),
+        ])
         // Nothing of the caller's setup belongs to the node.
         .env_remove("KUBECONFIG")
         .spawn()

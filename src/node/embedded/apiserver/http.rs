@@ -231,7 +231,10 @@ async fn connection(
     let handshake = async {
         match malformed::answer_plain(&mut stream).await {
             Some(reason) => Err(reason.to_owned()),
-            None => acceptor.accept(stream).await.map_err(|error| reason(&error)),
+            None => acceptor
+                .accept(stream)
+                .await
+                .map_err(|error| reason(&error)),
         }
     };
     let tls = match tokio::time::timeout(HANDSHAKE, handshake).await {

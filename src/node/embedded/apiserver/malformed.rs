@@ -31,7 +31,8 @@ pub(super) async fn answer_plain(stream: &mut TcpStream) -> Option<&'static str>
     if !PLAIN.contains(&&first) {
         return None;
     }
-    let answer = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    let answer =
+        "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
     let _ = stream.write_all(answer.as_bytes()).await;
     // What is left unread would make the end of the connection a reset, and lose the answer.
     let mut rest = [0; 4096];

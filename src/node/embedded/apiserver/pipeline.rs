@@ -25,7 +25,8 @@ use super::response::{Form, accepts_gzip, encode, is_unnegotiated};
 use super::state::ApiState;
 use super::status::Status;
 use super::{
-    authn, authz, deadline, flow, health, impersonation, nonresource, registry, request_info, subresources,
+    authn, authz, deadline, flow, health, impersonation, nonresource, registry, request_info,
+    subresources,
 };
 use crate::audit::level::Stage;
 use crate::audit::options::number::quote;

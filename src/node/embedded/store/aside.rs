@@ -22,8 +22,9 @@ impl Store {
             Err(StoreError::Damaged(reason)) => reason,
             opened => return opened,
         };
-        set_aside(path, &reason)
-            .map_err(|error| StoreError::Damaged(format!("{reason}; it cannot be set aside: {error}")))?;
+        set_aside(path, &reason).map_err(|error| {
+            StoreError::Damaged(format!("{reason}; it cannot be set aside: {error}"))
+        })?;
         Self::open(path)
     }
 }

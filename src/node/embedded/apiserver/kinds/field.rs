@@ -68,6 +68,9 @@ impl Reason {
     }
 }
 
+/// At most this many errors are told.
+const TOLD: usize = 10_000;
+
 /// What is wrong with a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
@@ -197,6 +200,7 @@ pub fn invalid_status(group: &str, kind: &str, name: &str, errors: &[FieldError]
     } else {
         format!("{kind}.{group}")
     };
+    let errors = errors.get(..TOLD).unwrap_or(errors);
     // `ToAggregate` leaves out repeated messages.
     let mut seen = HashSet::new();
     let mut texts: Vec<String> = Vec::new();

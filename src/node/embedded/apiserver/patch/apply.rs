@@ -62,6 +62,7 @@ pub(super) fn read(
             "invalid object type: {group_version}, Kind={kind}"
         )));
     }
+    registry::countable(&object)?;
     Ok(Applied { object, validation })
 }
 

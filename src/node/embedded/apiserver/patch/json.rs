@@ -95,7 +95,9 @@ pub(super) fn patch(live: &Value, body: &[u8]) -> Result<Value, Status> {
     for operation in operations {
         if operation.get("op").and_then(Value::as_str) == Some("copy") {
             let from = operation.get("from").and_then(Value::as_str);
-            let source = from.and_then(|from| out.pointer(from)).ok_or_else(refused)?;
+            let source = from
+                .and_then(|from| out.pointer(from))
+                .ok_or_else(refused)?;
             copied = copied.saturating_add(source.to_string().len());
             if copied > COPIED_BYTES {
                 return Err(refused());

@@ -175,6 +175,7 @@ fn patched(
             (changed, Some(format!("{}", strategic::GoValue(&patch))))
         }
     };
+    registry::countable(&changed)?;
     let invalid = |text: &str| {
         let shown = shown.clone().unwrap_or_else(|| changed.to_string());
         let error = kinds::FieldError::invalid("patch", &json!(shown), text);

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::meta;
 use super::options::WriteOptions;
 use super::target::Target;
+use super::{meta, size};
 use crate::node::embedded::apiserver::kinds;
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::schema::{self, FieldValidation};
@@ -69,6 +69,7 @@ pub(super) fn read(
             validation,
         )
         .map_err(|error| error.to_status())?;
+        size::countable(&decoded.value)?;
         super::super::patch::custom::accept(target, request, decoded, validation)?
     } else {
         let decoded = schema::decode(
@@ -84,6 +85,7 @@ pub(super) fn read(
             request.warnings.add(warning);
         }
         let mut object = decoded.value;
+        size::countable(&object)?;
         kinds::default_object(&target.resource, &mut object);
         super::generation::decoded(target, &mut object);
         object

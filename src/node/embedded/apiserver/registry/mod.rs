@@ -33,6 +33,7 @@ pub(super) use convert::{shown, sort};
 pub(super) use create::persist;
 pub(super) use form::{Form, partial};
 pub(super) use options::WriteOptions;
+pub(super) use size::countable;
 pub(super) use target::Target;
 pub(super) use update::{Change, Committed, Retry, commit};
 

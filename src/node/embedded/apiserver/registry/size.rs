@@ -13,6 +13,8 @@ const REQUEST: usize = 1536 << 10;
 const MESSAGE: usize = 2 << 20;
 /// What a transaction takes beside the key, named twice, and the value.
 const ENVELOPE: usize = 64;
+/// Most values of an object.
+const VALUES: usize = 150_000;
 /// What is surely smaller is not measured.
 const SMALL: usize = 512 << 10;
 
@@ -35,6 +37,31 @@ pub(super) fn fit(target: &Target, key: &str, value: &mut Value) -> Result<(), S
         ))),
         bytes if bytes > REQUEST => Err(plain_error("etcdserver: request is too large")),
         _ => Ok(()),
+    }
+}
+
+/// Refuses what has so many values that their handling would take memory without measure; almost nothing of
+/// that kind would fit into a request to etcd.
+///
+/// # Errors
+/// 500 with the text of etcd.
+pub(in crate::node::embedded::apiserver) fn countable(value: &Value) -> Result<(), Status> {
+    let mut left = VALUES;
+    if counts_at_most(value, &mut left) {
+        return Ok(());
+    }
+    Err(plain_error("etcdserver: request is too large"))
+}
+
+fn counts_at_most(value: &Value, left: &mut usize) -> bool {
+    let Some(rest) = left.checked_sub(1) else {
+        return false;
+    };
+    *left = rest;
+    match value {
+        Value::Array(items) => items.iter().all(|item| counts_at_most(item, left)),
+        Value::Object(fields) => fields.values().all(|field| counts_at_most(field, left)),
+        _ => true,
     }
 }
 

@@ -989,10 +989,14 @@ impl<'a> Replay<'a> {
         let session = self.session;
         self.learn_hashes().await;
         let others = self.others();
+        let compaction = compacted_before(&session.head);
         let mut before = 0.0;
         for exchange in &session.exchanges {
             let step = exchange["step"].as_u64().unwrap();
             self.preexisting(step, &mut done).await;
+            if compaction.is_some_and(|command| exchange["cmd"].as_u64() >= Some(command)) {
+                self.state.compact(self.state.store.revision());
+            }
             if self.by_outcome {
                 // The controllers' own requests were recorded in one session; ours make theirs.
                 if is_component(exchange["identity"].as_str().unwrap()) {
@@ -1270,6 +1274,16 @@ fn compare_outcome(
             ));
         }
     }
+}
+
+/// The command before which the recorded server's etcd was compacted, as the notes of the session say.
+fn compacted_before(head: &Value) -> Option<u64> {
+    let notes = head["notes"].as_array()?;
+    notes.iter().find_map(|note| {
+        let rest = note.as_str()?.strip_prefix("before command ")?;
+        let (command, what) = rest.split_once(' ')?;
+        what.contains("compacted").then(|| command.parse().ok())?
+    })
 }
 
 fn replace_bytes(body: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {

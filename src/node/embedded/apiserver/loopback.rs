@@ -56,13 +56,39 @@ pub fn call(
     path: String,
     body: Option<Value>,
 ) -> Pin<Box<dyn Future<Output = (u16, Value)> + Send>> {
+    send(state, method, path, "application/json", body)
+}
+
+/// Applies a configuration (server-side apply).
+#[must_use]
+pub fn apply(
+    state: &Arc<ApiState>,
+    path: String,
+    configuration: Value,
+) -> Pin<Box<dyn Future<Output = (u16, Value)> + Send>> {
+    send(
+        state,
+        Method::PATCH,
+        path,
+        "application/apply-patch+yaml",
+        Some(configuration),
+    )
+}
+
+fn send(
+    state: &Arc<ApiState>,
+    method: Method,
+    path: String,
+    content_type: &str,
+    body: Option<Value>,
+) -> Pin<Box<dyn Future<Output = (u16, Value)> + Send>> {
     let request = LocalRequest {
         user: user(&state.machine),
         user_agent: agent(),
         source_ip: SOURCE.to_owned(),
         method,
         path_and_query: path,
-        content_type: String::new(),
+        content_type: content_type.to_owned(),
         body,
     };
     let local = Local::new(state.clone());

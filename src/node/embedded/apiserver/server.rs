@@ -158,6 +158,7 @@ impl Server {
                 self.tls,
             )))
         });
+        let _compactor = AbortOnDropHandle::new(tokio::spawn(compact(state.clone())));
         let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
         let ready = async {
             let waited = tokio::time::sleep(state.machine.pace.scale(READY));
@@ -183,6 +184,19 @@ impl Server {
         }
         shut_down(&state, &chronicle, &local, serving, &shown).await;
         0
+    }
+}
+
+/// How often etcd is compacted (`--etcd-compaction-interval`).
+const COMPACTION: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Compacts etcd at what was its revision one interval before (`storage/etcd3/compact.go`).
+async fn compact(state: Arc<ApiState>) {
+    let mut before = state.store.revision();
+    loop {
+        tokio::time::sleep(COMPACTION).await;
+        state.compact(before);
+        before = state.store.revision();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What everything inside one running API server shares.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
@@ -55,6 +55,10 @@ pub struct ApiState {
     pub lifecycle: Lifecycle,
     /// When the server started.
     pub started: jiff::Timestamp,
+    /// The revision its watch caches were filled at: they know nothing older.
+    pub first_revision: u64,
+    /// The revision etcd was compacted at last.
+    pub compacted: AtomicU64,
 }
 
 impl ApiState {
@@ -64,6 +68,8 @@ impl ApiState {
         Self {
             store: machine.store.clone(),
             lifecycle: Lifecycle::new(machine.pace),
+            first_revision: machine.store.revision(),
+            compacted: AtomicU64::new(0),
             machine,
             tokens: Tokens::default(),
             limits: Limits::new(&flags),
@@ -79,6 +85,17 @@ impl ApiState {
             shutdown: CancellationToken::new(),
             started: jiff::Timestamp::now(),
         }
+    }
+
+    /// Forgets what was before a revision, but for what the watch caches still know.
+    pub fn compact(&self, revision: u64) {
+        self.compacted.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// Whether lists as of this revision are neither in the watch caches nor in etcd.
+    #[must_use]
+    pub fn is_forgotten(&self, revision: u64) -> bool {
+        revision < self.first_revision && revision < self.compacted.load(Ordering::Acquire)
     }
 
     /// A served resource: built in, or custom.

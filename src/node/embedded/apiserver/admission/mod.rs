@@ -182,6 +182,12 @@ pub async fn validate(
     if on("PodSecurity") {
         pod_security::validate(state, attributes, old, new)?;
     }
+    if on("RuntimeClass")
+        && attributes.is("", "pods", "")
+        && attributes.operation == Operation::Create
+    {
+        pod::overhead(state, attributes, new)?;
+    }
     webhook::call(state, webhook::Kind::Validating, attributes, old, new)?;
     if on("ResourceQuota") {
         quota::validate(state, attributes, old, new).await?;

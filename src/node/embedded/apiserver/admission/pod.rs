@@ -145,6 +145,31 @@ pub fn tolerations(pod: &mut Value) {
     }
 }
 
+/// Overhead is what a runtime class says, judged once the pod is known to be secure.
+///
+/// # Errors
+/// 403 when no class says so.
+pub fn overhead(
+    state: &Arc<ApiState>,
+    attributes: &Attributes<'_>,
+    pod: &Value,
+) -> Result<(), Status> {
+    let name = text_at(pod, "/spec/runtimeClassName");
+    let class = state
+        .store
+        .get(&format!("/registry/node.k8s.io/runtimeclasses/{name}"))
+        .filter(|_| !name.is_empty());
+    let given = pod.pointer("/spec/overhead").is_some_and(|o| !o.is_null());
+    let defined = class.is_some_and(|class| class.value.pointer("/overhead/podFixed").is_some());
+    if given && !defined {
+        return Err(attributes.forbidden(
+            pod,
+            "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",
+        ));
+    }
+    Ok(())
+}
+
 /// Overhead and node selector of the runtime class.
 ///
 /// # Errors
@@ -173,20 +198,13 @@ pub fn runtime_class(
     let overhead = class
         .as_ref()
         .and_then(|class| class.value.pointer("/overhead/podFixed").cloned());
-    match (&own, &overhead) {
-        (Some(_), None) => {
-            return Err(attributes.forbidden(
-                pod,
-                "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",
-            ));
-        }
-        (Some(own), Some(overhead)) if own != overhead => {
-            return Err(attributes.forbidden(
-                pod,
-                "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
-            ));
-        }
-        _ => {}
+    if let (Some(own), Some(overhead)) = (&own, &overhead)
+        && own != overhead
+    {
+        return Err(attributes.forbidden(
+            pod,
+            "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+        ));
     }
     let Some(fields) = pod.as_object_mut() else {
         return Ok(());

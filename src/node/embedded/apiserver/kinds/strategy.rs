@@ -535,12 +535,12 @@ fn link_addresses(old: &Object, spec: &mut Object) {
             spec.shift_remove("clusterIPs");
         } else if before.is_empty() && items_len(spec, "clusterIPs") == 0 {
             spec.insert("clusterIPs".into(), json!([after]));
-        } else if lists_agree {
-            if let Some(list) = spec.get_mut("clusterIPs").and_then(Value::as_array_mut) {
-                match list.first_mut() {
-                    Some(own) => *own = after.into(),
-                    None => list.push(after.into()),
-                }
+        } else if lists_agree
+            && let Some(list) = spec.get_mut("clusterIPs").and_then(Value::as_array_mut)
+        {
+            match list.first_mut() {
+                Some(own) => *own = after.into(),
+                None => list.push(after.into()),
             }
         }
     } else if items_len(old, "clusterIPs") > 0 && items_len(spec, "clusterIPs") == 0 {

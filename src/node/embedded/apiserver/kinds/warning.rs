@@ -169,7 +169,9 @@ fn pod(spec: Option<&Value>, path: &str, all: &mut Vec<String>) {
     }
     for volume in items(spec, "/volumes") {
         if volume.get("projected").is_some_and(Value::is_object)
-            && items(volume, "/projected/sources").is_empty()
+            && !items(volume, "/projected/sources")
+                .iter()
+                .any(|source| source.as_object().is_some_and(|kinds| !kinds.is_empty()))
         {
             all.push(format!(
                 "volume \"{}\" (Projected) has no sources provided",

@@ -146,6 +146,37 @@ pub(super) fn plain(target: &Target, request: &ApiRequest, live: &Value) -> Resu
     }
 }
 
+/// A patch of the scale of an object: `live` has the managed fields that concern it, and so has the result.
+pub(super) fn of_scale(
+    target: &Target,
+    request: &ApiRequest,
+    live: &Value,
+) -> Result<(Value, WriteOptions), Status> {
+    let kind = Kind::of(target, request)?;
+    let options = WriteOptions::read(request, "PatchOptions", kind == Kind::Apply)?;
+    let validation = FieldValidation::parse(&options.field_validation).unwrap_or_default();
+    let manager = options.manager(request);
+    let new = match kind {
+        Kind::Apply => {
+            let applied = apply::read(target, request, validation)?;
+            apply::merged(target, request, Some(live), &applied, &manager, &options)?
+        }
+        kind => {
+            let mut new = patched(
+                target,
+                kind,
+                live,
+                &request.body,
+                validation,
+                &request.warnings,
+            )?;
+            managed_fields::update(target, Some(live), &mut new, &manager);
+            new
+        }
+    };
+    Ok((new, options))
+}
+
 fn namespace_kept(target: &Target, new: &Value) -> Result<(), Status> {
     let given = registry::meta::text(new, "namespace");
     if given.is_empty() || given == target.namespace {

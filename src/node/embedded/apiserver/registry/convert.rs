@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::meta;
 use super::target::Target;
 use crate::node::embedded::apiserver::catalog::Resource;
+use crate::node::embedded::apiserver::schema;
 use crate::node::embedded::store::Stored;
 
 /// The object as this version of the API shows it, with its resourceVersion.
@@ -52,7 +53,43 @@ pub(in crate::node::embedded::apiserver) fn to_stored(
         _ => {}
     }
     meta::order(&mut object);
+    // Definitions and API services are stored as JSON, custom objects too; protobuf has no empty lists.
+    let as_json = matches!(
+        resource.group.as_str(),
+        "apiextensions.k8s.io" | "apiregistration.k8s.io"
+    );
+    if !as_json && let Some(root) = schema::root(&resource.group, &resource.version, &resource.kind)
+    {
+        without_empty_lists(root, &mut object);
+    }
     object
+}
+
+/// Empty lists of fields that are always written become null.
+fn without_empty_lists(ty: schema::TypeRef, value: &mut Value) {
+    match (ty.kind(), value) {
+        (schema::TypeKind::Struct, Value::Object(map)) => {
+            for (name, value) in map.iter_mut() {
+                let Some(field) = ty.field(name) else {
+                    continue;
+                };
+                let list = field.ty.kind() == schema::TypeKind::List;
+                if list && value.as_array().is_some_and(Vec::is_empty) {
+                    *value = Value::Null;
+                } else {
+                    without_empty_lists(field.ty, value);
+                }
+            }
+        }
+        (schema::TypeKind::List, Value::Array(list)) => {
+            if let Some(element) = ty.element() {
+                for value in list {
+                    without_empty_lists(element, value);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn from_stored(resource: &Resource, object: &mut Value) {

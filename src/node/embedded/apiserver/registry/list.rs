@@ -94,7 +94,7 @@ pub(super) async fn page(
         match u64::try_from(token.rv) {
             // A negative version: the client accepts an inconsistent continuation.
             Err(_) => state.store.list(&prefix),
-            Ok(revision) => match state.store.list_at(&prefix, revision) {
+            Ok(revision) => match listed_at(state, &prefix, revision) {
                 Ok(list) => (list, revision),
                 Err(StoreError::Compacted) => return Err(expired_continue(&token)),
                 Err(error) => return Err(plain_error(error.to_string()).into()),
@@ -104,7 +104,7 @@ pub(super) async fn page(
         || (options.version_match.is_empty() && asked > 0 && options.limit > 0)
     {
         get::wait_for(state, asked).await?;
-        match state.store.list_at(&prefix, asked) {
+        match listed_at(state, &prefix, asked) {
             Ok(list) => (list, asked),
             Err(StoreError::Compacted) => return Err(too_old().into()),
             Err(error) => return Err(plain_error(error.to_string()).into()),
@@ -162,6 +162,14 @@ pub(super) fn selectable(target: &Target, stored: &Stored) -> Value {
     } else {
         (*stored.value).clone()
     }
+}
+
+/// The objects as they were.
+fn listed_at(state: &ApiState, prefix: &str, revision: u64) -> Result<Vec<Stored>, StoreError> {
+    if state.is_forgotten(revision) {
+        return Err(StoreError::Compacted);
+    }
+    state.store.list_at(prefix, revision)
 }
 
 fn too_old() -> Status {

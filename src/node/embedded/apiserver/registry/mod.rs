@@ -7,6 +7,7 @@ mod create;
 pub mod definitions;
 mod delete;
 mod deletecollection;
+mod flow_schemas;
 mod form;
 pub(super) mod generation;
 mod get;
@@ -120,13 +121,17 @@ pub async fn serve(state: &Arc<ApiState>, mut request: ApiRequest) -> ApiResult 
     let answer = dispatch(state, &target, &request).await;
     let wrote = matches!(&answer, Ok(response) if response.code < 300)
         && !matches!(request.info.verb.as_str(), "get" | "list" | "watch");
-    if wrote && definitions::are(&target) {
+    if wrote && (definitions::are(&target) || flow_schemas::are(&target)) {
         let name = if target.name.is_empty() {
             written_name(&answer)
         } else {
             target.name.clone()
         };
-        definitions::reconcile(state, &name).await;
+        if definitions::are(&target) {
+            definitions::reconcile(state, &name).await;
+        } else {
+            flow_schemas::reconcile(state, &name).await;
+        }
     }
     answer
 }

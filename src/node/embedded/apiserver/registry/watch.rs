@@ -236,12 +236,11 @@ impl Follow {
             }
             state.store.watch(&prefix, revision)
         } else {
-            let from = if asked == 0 {
-                state.store.revision()
-            } else {
-                asked
-            };
-            state.store.watch(&prefix, from)
+            match asked {
+                0 => state.store.watch(&prefix, state.store.revision()),
+                asked if asked < state.first_revision => Err(StoreError::Compacted),
+                asked => state.store.watch(&prefix, asked),
+            }
         };
         let watcher = match watcher {
             Ok(watcher) => Some(watcher),
@@ -250,9 +249,8 @@ impl Follow {
                 None
             }
         };
-        let next_bookmark = frames
-            .options
-            .bookmarks
+        // One shortly before the end, unless the watch is over before.
+        let next_bookmark = (frames.options.bookmarks && timeout > BOOKMARK_BEFORE_END)
             .then(|| now + BOOKMARK_EVERY.min(timeout.saturating_sub(BOOKMARK_BEFORE_END)));
         Self {
             frames,
@@ -326,7 +324,7 @@ fn gone(state: &ApiState, error: &StoreError, asked: u64) -> Vec<u8> {
             "Expired",
             format!(
                 "too old resource version: {asked} ({})",
-                state.store.oldest()
+                state.store.oldest().max(state.first_revision)
             ),
         ),
         other => Status::new(500, "InternalError", other.to_string()),

@@ -9,6 +9,7 @@ mod pod;
 mod proxy;
 mod review;
 mod scale;
+mod scale_owners;
 mod shell;
 mod token;
 mod websocket;

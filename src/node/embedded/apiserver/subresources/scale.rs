@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{is_dry_run, manager, read_body};
+use super::{is_dry_run, manager, read_body, scale_owners};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::catalog::Resource;
 use crate::node::embedded::apiserver::kinds::edit::{ensure, text_at};
 use crate::node::embedded::apiserver::kinds::field::{FieldError, invalid_status};
 use crate::node::embedded::apiserver::kinds::{is_built_in, selector};
+use crate::node::embedded::apiserver::registry::{Form, Target};
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::{self, Status};
+use crate::node::embedded::apiserver::{managed_fields, patch};
 use crate::node::embedded::store::{StoreError, Stored};
 
 /// Serves the scale of a built-in workload; `None` for custom resources.
@@ -35,13 +37,12 @@ pub(super) async fn serve(
     );
     let missing = || Status::not_found(&resource.group, &resource.name, &request.info.name);
     match request.info.verb.as_str() {
-        "get" => Some(
-            state
-                .store
-                .get(&key)
-                .map(|stored| ApiResponse::object(200, of(resource, &stored)))
-                .ok_or_else(missing),
-        ),
+        "get" => Some(Form::of(request).and_then(|form| {
+            let stored = state.store.get(&key).ok_or_else(missing)?;
+            let target = target_of(resource, request);
+            let shown = form.object(&target, request, of(resource, &stored))?;
+            Ok(ApiResponse::object(200, shown))
+        })),
         "update" | "patch" => Some(change(state, resource, request, &key).await),
         _ => None,
     }
@@ -86,6 +87,23 @@ fn of(resource: &Resource, stored: &Stored) -> Value {
         "spec": spec, "status": status})
 }
 
+/// The Scale as a resource of its own.
+fn target_of(resource: &Resource, request: &ApiRequest) -> Target {
+    Target {
+        resource: Arc::new(Resource {
+            group: "autoscaling".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Scale".to_owned(),
+            subresources: Vec::new(),
+            ..resource.clone()
+        }),
+        custom: None,
+        namespace: request.info.namespace.clone(),
+        name: request.info.name.clone(),
+        subresource: "scale".to_owned(),
+    }
+}
+
 async fn change(
     state: &Arc<ApiState>,
     resource: &Resource,
@@ -93,6 +111,7 @@ async fn change(
     key: &str,
 ) -> ApiResult {
     let patch = request.info.verb == "patch";
+    let target = target_of(resource, request);
     let sent = if patch {
         request.audit.record_patch(&request.body);
         None
@@ -105,10 +124,18 @@ async fn change(
         let current = state.store.get(key).ok_or_else(|| {
             Status::not_found(&resource.group, &resource.name, &request.info.name)
         })?;
-        let now = of(resource, &current);
+        let mut now = of(resource, &current);
+        let owners = scale_owners::of_scale(&current.value);
+        if let Some(fields) = now.as_object_mut().filter(|_| !owners.is_empty()) {
+            ensure(fields, "metadata").insert("managedFields".into(), owners.into());
+        }
         let wanted = match &sent {
-            Some(scale) => scale.clone(),
-            None => patched(request, &now)?,
+            Some(scale) => {
+                let mut new = scale.clone();
+                managed_fields::update(&target, Some(&now), &mut new, &manager(request));
+                new
+            }
+            None => patch::of_scale(&target, request, &now)?.0,
         };
         let conflict = || {
             let qualified = status::qualified(&resource.group, &resource.name);
@@ -122,7 +149,11 @@ async fn change(
             )
             .with_details(status::details(&resource.group, &resource.name, &request.info.name))
         };
-        let version = text_at(&wanted, "/metadata/resourceVersion");
+        // The version in a patched scale is the one the server put there.
+        let version = match text_at(&wanted, "/metadata/resourceVersion") {
+            own if patch && own == current.revision.to_string() => "",
+            own => own,
+        };
         if !version.is_empty() && version != current.revision.to_string() {
             return Err(conflict());
         }
@@ -155,10 +186,11 @@ async fn change(
                     .unwrap_or(0)
                     + 1;
                 metadata.insert("generation".into(), generation.into());
-                own_replicas(metadata, &manager(request), &resource.api_version());
             }
+            let metadata = ensure(fields, "metadata");
+            scale_owners::of_parent(metadata, &wanted, &resource.api_version());
         }
-        if is_dry_run(request) || unchanged {
+        if is_dry_run(request) || object == *current.value {
             let shown = Stored {
                 value: Arc::new(object),
                 ..current
@@ -183,55 +215,4 @@ async fn change(
             Err(error) => return Err(Status::new(500, "InternalError", error.to_string())),
         }
     }
-}
-
-/// The scale with the patch of the request.
-fn patched(request: &ApiRequest, scale: &Value) -> Result<Value, Status> {
-    let bad = |error: String| Status::new(400, "BadRequest", error);
-    let mut out = scale.clone();
-    if let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("resourceVersion");
-    }
-    let content_type = request.header("content-type").unwrap_or_default();
-    if content_type.starts_with("application/json-patch+json") {
-        let patch: json_patch::Patch =
-            serde_json::from_slice(&request.body).map_err(|error| bad(error.to_string()))?;
-        json_patch::patch(&mut out, &patch).map_err(|error| {
-            Status::new(
-                422,
-                "Invalid",
-                format!("the server rejected our request due to an error in our request: {error}"),
-            )
-        })?;
-    } else {
-        let patch: Value =
-            serde_json::from_slice(&request.body).map_err(|error| bad(error.to_string()))?;
-        json_patch::merge(&mut out, &patch);
-    }
-    Ok(out)
-}
-
-/// The manager of the scale owns the replicas from now on.
-fn own_replicas(metadata: &mut Map<String, Value>, manager: &str, api_version: &str) {
-    let entry = json!({"manager": manager, "operation": "Update", "apiVersion": api_version,
-        "time": crate::node::embedded::apiserver::kinds::strategy::now(), "fieldsType": "FieldsV1",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}}, "subresource": "scale"});
-    let list = metadata
-        .entry("managedFields".to_owned())
-        .or_insert_with(|| json!([]));
-    let Some(list) = list.as_array_mut() else {
-        return;
-    };
-    for other in list.iter_mut() {
-        if let Some(fields) = other
-            .pointer_mut("/fieldsV1/f:spec")
-            .and_then(Value::as_object_mut)
-        {
-            fields.shift_remove("f:replicas");
-        }
-    }
-    list.retain(|other| {
-        !(text_at(other, "/manager") == manager && text_at(other, "/subresource") == "scale")
-    });
-    list.push(entry);
 }

@@ -142,6 +142,9 @@ fn definitions(resource: &Resource, custom: Option<&CustomResource>) -> Value {
     if let Some(custom) = custom {
         return custom::definitions(custom);
     }
+    if resource.kind == "Scale" {
+        return workload::scale_columns();
+    }
     built_in_columns(resource)
         .cloned()
         .unwrap_or_else(|| json!([custom::name_column(), custom::created_column()]))
@@ -161,6 +164,7 @@ fn cells(resource: &Resource, object: &Value) -> Vec<Value> {
         ("batch", "jobs") => workload::job(o),
         ("batch", "cronjobs") => workload::cron_job(o),
         ("", "podtemplates") => workload::pod_template(o),
+        ("autoscaling", _) if resource.kind == "Scale" => workload::scale(o),
         ("autoscaling", _) => workload::autoscaler(o),
         ("policy", "poddisruptionbudgets") => workload::disruption_budget(o),
         ("", "services") => network::service(o),

@@ -263,3 +263,39 @@ pub(super) fn disruption_budget(o: Object<'_>) -> Vec<Value> {
         o.age(),
     ]
 }
+
+/// The scale of a workload.
+pub(super) fn scale(o: Object<'_>) -> Vec<Value> {
+    vec![
+        o.number("/spec/replicas").into(),
+        o.number("/status/replicas").into(),
+        o.age(),
+    ]
+}
+
+/// Columns of scales, which are no resources of their own (`printScale` of `pkg/printers/internalversion`).
+pub(super) fn scale_columns() -> Value {
+    let column = |name: &str, ty: &str, description: &str| json!({"name": name, "type": ty, "format": "", "description": description, "priority": 0});
+    json!([
+        column(
+            "Name",
+            "string",
+            "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
+        ),
+        column(
+            "Desired",
+            "integer",
+            "replicas is the desired number of instances for the scaled object.",
+        ),
+        column(
+            "Available",
+            "integer",
+            "replicas is the actual number of observed instances of the scaled object.",
+        ),
+        column(
+            "Age",
+            "string",
+            "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+        ),
+    ])
+}

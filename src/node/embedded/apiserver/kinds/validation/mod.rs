@@ -1,6 +1,7 @@
 //! Validation of the built-in kinds (`pkg/apis/*/validation`), with the texts and field paths of the real one.
 
 pub mod api;
+mod definition;
 pub mod meta;
 pub mod name;
 pub mod network;
@@ -9,6 +10,7 @@ mod pod_update;
 pub mod policy;
 pub mod privileged;
 pub mod storage;
+mod structural;
 pub mod workload;
 
 use serde_json::Value;
@@ -164,6 +166,9 @@ pub fn validate(
         }
         ("admissionregistration.k8s.io", kind) if kind.ends_with("AdmissionPolicy") => {
             api::admission_policy(new, e);
+        }
+        ("apiextensions.k8s.io", _) if subresource.is_empty() => {
+            definition::definition(old, new, e);
         }
         ("flowcontrol.apiserver.k8s.io", "FlowSchema")
             if super::edit::text_at(new, "/spec/priorityLevelConfiguration/name").is_empty() =>

@@ -348,3 +348,44 @@ fn transitions(old: &Value, new: &Value, list: &str, policy: &str, e: &mut Error
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(old: &Value, new: &Value) -> Vec<String> {
+        let mut e = Errors::default();
+        pod(old, new, &mut e);
+        e.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn images_deadlines_and_additional_tolerations_may_change() {
+        let old = json!({"spec": {"containers": [{"name": "a", "image": "x:1"}],
+            "schedulingGates": [{"name": "g"}], "tolerations": [{"key": "k"}]}});
+        let new = json!({"spec": {"containers": [{"name": "a", "image": "x:2"}],
+            "activeDeadlineSeconds": 9, "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "k", "tolerationSeconds": 3}, {"key": "l"}]}});
+        assert_eq!(said(&old, &new), Vec::<String>::new());
+        let later = json!({"spec": {"containers": [{"name": "a", "image": "x:2"}],
+            "tolerations": [{"key": "k"}, {"key": "l"}], "nodeSelector": {"zone": "a"}}});
+        assert_eq!(
+            said(&new, &later),
+            [
+                "spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value"
+            ]
+        );
+    }
+
+    #[test]
+    fn containers_are_not_added() {
+        let old = json!({"spec": {"containers": [{"name": "a", "image": "x"}]}});
+        let new = json!({"spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]}});
+        assert_eq!(
+            said(&old, &new),
+            ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+        );
+    }
+}

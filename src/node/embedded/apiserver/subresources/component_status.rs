@@ -67,12 +67,13 @@ pub(in crate::node::embedded::apiserver) fn statuses(state: &Arc<ApiState>) -> V
             .unwrap_or(false)
     };
     vec![
+        // They are asked at the same time; mostly the scheduler is the first to answer.
+        entry("scheduler", 10259, leads("kube-scheduler")),
         entry(
             "controller-manager",
             10257,
             leads("kube-controller-manager"),
         ),
-        entry("scheduler", 10259, leads("kube-scheduler")),
         entry("etcd-0", 2379, true),
     ]
 }

@@ -252,9 +252,7 @@ async fn recorded_commands_print_and_leave_entries_alike() {
         .into_iter()
         .map(|(name, path)| {
             let minor = if name.ends_with("1.32") { "32" } else { "36" };
-            let (have, kubectl) = kubectls
-                .get_key_value(minor)
-                .unwrap_or(*&(newest.0, newest.1));
+            let (have, kubectl) = kubectls.get_key_value(minor).unwrap_or(newest);
             // Another kubectl makes other requests: then only what it answers is compared.
             let same_client = have == minor;
             let kubectl = kubectl.clone();

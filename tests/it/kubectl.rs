@@ -224,6 +224,61 @@ fn token_of_a_service_account_is_accepted() {
 }
 
 #[test]
+fn a_secret_gets_the_token_of_its_account() {
+    let Some(test) = sandbox() else { return };
+    kubectl(&test, "create serviceaccount robot").ok();
+    let secret = "\
+apiVersion: v1
+kind: Secret
+metadata:
+  name: robot-token
+  annotations:
+    kubernetes.io/service-account.name: robot
+type: kubernetes.io/service-account-token
+";
+    test.kubectl_with(&["apply", "-f", "-"], secret.as_bytes())
+        .unwrap()
+        .ok();
+    let read = "get secret robot-token -o go-template={{.data.token}} --ignore-not-found";
+    test.until("the secret has a token", || {
+        let outcome = kubectl(&test, read).ok();
+        !outcome.stdout.is_empty() && outcome.stdout != "<no value>"
+    });
+    let token = test
+        .kubectl(&[
+            "get",
+            "secret",
+            "robot-token",
+            "-o",
+            "go-template={{.data.token | base64decode}}",
+        ])
+        .unwrap()
+        .ok();
+    let review = format!(
+        "{{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{{\"token\":\"{}\"}}}}",
+        token.stdout
+    );
+    let reviewed = test
+        .kubectl_with(
+            &[
+                "create",
+                "-f",
+                "-",
+                "-o",
+                "jsonpath={.status.user.username}",
+            ],
+            review.as_bytes(),
+        )
+        .unwrap()
+        .ok();
+    assert_eq!(reviewed.stdout, "system:serviceaccount:default:robot");
+    kubectl(&test, "delete serviceaccount robot").ok();
+    test.until("the secret is gone", || {
+        kubectl(&test, read).ok().stdout.is_empty()
+    });
+}
+
+#[test]
 fn watches_see_changes_as_they_happen() {
     let Some(test) = sandbox() else { return };
     let mut child = Command::new("kubectl")

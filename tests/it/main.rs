@@ -9,6 +9,7 @@
 
 mod cheats;
 mod cli_policy;
+mod clients;
 mod cluster;
 mod configuration;
 mod conformance_policy;

@@ -115,6 +115,7 @@ pub(crate) fn machine(store: Store) -> Arc<Machine> {
         etcd_up: tokio::sync::watch::Sender::new(true),
         snapshots: tokio::sync::watch::Sender::new(0),
         api: tokio::sync::watch::Sender::new(None),
+        containers: ckslab::node::embedded::containers::Containers::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::apiserver::api::ApiResponse;
 use super::apiserver::request::UserInfo;
+use super::containers::Containers;
 use super::pace::Pace;
 use super::store::Store;
 
@@ -35,6 +36,8 @@ pub struct Machine {
     pub snapshots: watch::Sender<u64>,
     /// The API server that serves now, for controllers and agents inside the node process.
     pub api: watch::Sender<Option<Arc<dyn LocalApi>>>,
+    /// Containers of pods that are not static.
+    pub containers: Containers,
 }
 
 /// In-process access to the running API server: same pipeline (authorisation, audit) as over TLS.

@@ -7,6 +7,7 @@ pub mod apiserver;
 pub mod background;
 pub mod cluster;
 pub mod confine;
+pub mod containers;
 pub mod daemon;
 pub mod engine;
 pub mod inside;

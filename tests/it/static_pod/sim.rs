@@ -182,6 +182,7 @@ impl Sim {
             etcd_up: tokio::sync::watch::Sender::new(true),
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
+            containers: ckslab::node::embedded::containers::Containers::default(),
         });
         let start: Timestamp = "2026-11-24T07:00:00Z".parse().unwrap();
         let view = stubborn.then(|| {

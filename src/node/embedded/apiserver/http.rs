@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,8 +19,9 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::audit::webhook::tls;
+use super::body;
 use super::malformed;
-use super::pipeline::{self, Peer, RequestBody};
+use super::pipeline::{self, Peer};
 use super::response::ResponseBody;
 use super::state::ApiState;
 
@@ -266,14 +265,13 @@ async fn connection(
     let service = service_fn(move |request: http::Request<Incoming>| {
         let (state, peer) = (state.clone(), peer.clone());
         async move {
-            let request = request.map(|body| -> RequestBody {
-                UnsyncBoxBody::new(body.map_err(std::io::Error::other))
-            });
+            let (request, rest) = body::share(request);
             let head = request.method() == http::Method::HEAD;
             let response = match malformed::refuse(&request) {
                 Some(refused) => refused,
                 None => in_order(pipeline::handle(state, request, peer).await),
             };
+            rest.take().await;
             Ok::<_, Infallible>(if head {
                 headers_only(response)
             } else {

@@ -5,6 +5,7 @@ pub mod api;
 pub mod audit;
 pub mod authn;
 pub mod authz;
+mod body;
 pub mod catalog;
 mod chronicle;
 mod deadline;

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+mod ephemeral;
+
 use super::actor::{Actor, api_is_up};
 use super::lease::renew_node;
 use super::object::{is_deleting, name, namespace, now, uid};
@@ -54,6 +56,7 @@ pub async fn run(machine: Arc<Machine>, node: String, number: u8) {
         }
         let mut served = machine.api.subscribe();
         served.mark_unchanged();
+        let mut exits = machine.containers.exits();
         let mut interval = tokio::time::interval(LEASE);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         interval.tick().await;
@@ -66,6 +69,11 @@ pub async fn run(machine: Arc<Machine>, node: String, number: u8) {
                     renew_node(&agent.actor, &agent.node).await;
                     if ticks.is_multiple_of(STATUS_EVERY) {
                         agent.heartbeat().await;
+                    }
+                }
+                exit = exits.recv() => {
+                    if let Ok(exit) = exit {
+                        agent.exited(&exit).await;
                     }
                 }
                 change = changes.next() => {
@@ -117,6 +125,11 @@ impl Agent {
         let deleting = is_deleting(value);
         let starts = text_at(value, "/status/phase") == "Pending" && !deleting && !mirror;
         if !starts && !deleting {
+            if text_at(value, "/status/phase") == "Running"
+                && !ephemeral::unstarted(value).is_empty()
+            {
+                self.start_ephemeral(pod);
+            }
             return;
         }
         let Ok(mut busy) = self.busy.lock() else {

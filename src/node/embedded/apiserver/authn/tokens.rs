@@ -383,10 +383,6 @@ impl Tokens {
     /// # Errors
     /// When the server has no signing key.
     pub fn issue(&self, request: &TokenRequest) -> Result<IssuedToken, String> {
-        let signer = self
-            .signer
-            .as_ref()
-            .ok_or_else(|| "no signing key".to_owned())?;
         let audiences = if request.audiences.is_empty() {
             self.audiences.clone()
         } else {
@@ -433,18 +429,31 @@ impl Tokens {
             "nbf": now,
             "sub": format!("system:serviceaccount:{}:{}", request.namespace, request.service_account),
         });
-        let header = json!({"alg": signer.key.algorithm(), "kid": signer.kid});
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", encode(&header), encode(&claims));
-        let signed = signer.key.sign(message.as_bytes())?;
+        let token = self.sign(&claims)?;
         let expires = jiff::Timestamp::from_second(now + request.expiration_seconds)
             .unwrap_or(jiff::Timestamp::MAX);
         Ok(IssuedToken {
-            token: format!("{message}.{}", URL_SAFE_NO_PAD.encode(signed)),
+            token,
             id,
             expires,
             audiences,
         })
+    }
+
+    /// A token with these claims.
+    ///
+    /// # Errors
+    /// Without a signing key.
+    pub fn sign(&self, claims: &Value) -> Result<String, String> {
+        let signer = self
+            .signer
+            .as_ref()
+            .ok_or_else(|| "no signing key".to_owned())?;
+        let header = json!({"alg": signer.key.algorithm(), "kid": signer.kid});
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", encode(&header), encode(claims));
+        let signed = signer.key.sign(message.as_bytes())?;
+        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signed)))
     }
 
     /// The issuer a token claims, without verification; `None` when it is no JWT.

@@ -3,13 +3,18 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use http::HeaderValue;
 
+use super::forward::Backend;
 use super::pod::{
     bad_request, container, find, is_running, kubelet_address, kubelet_runs, refused,
 };
-use super::shell::{Outcome, Shell};
-use super::websocket::{WebSocket, accept};
+use super::session::Session;
+use super::shell::Shell;
+use super::stream::Wire;
+use super::stream::negotiate::{CHANNELS, FORWARD, TUNNEL, best};
+use super::stream::terminal::Terminal;
+use super::stream::websocket::accept;
 use crate::audit::options::number::quote;
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult, Body};
 use crate::node::embedded::apiserver::authz;
@@ -18,33 +23,17 @@ use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::{self, Status};
 
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const ERROR: u8 = 3;
-const CLOSE: u8 = 255;
+/// What the connection becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    WebSocket,
+    Spdy,
+}
 
-/// Longest line an interactive shell takes; what comes after it is dropped, as a terminal does.
-const LINE: usize = 64 << 10;
-
-/// Protocols of exec and attach, best first.
-const CHANNELS: [&str; 4] = [
-    "v5.channel.k8s.io",
-    "v4.channel.k8s.io",
-    "v3.channel.k8s.io",
-    "channel.k8s.io",
-];
-/// The protocol of port-forward.
-const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
-
-/// What the session will be.
-struct Session {
-    shell: Shell,
-    argv: Vec<String>,
-    stdin: bool,
-    tty: bool,
-    attach: bool,
-    failure: Option<String>,
+/// What happens on it.
+enum Work {
+    Session(Box<Session>),
+    Forward(Backend, Vec<u16>),
 }
 
 /// Serves the upgrade, or says why not.
@@ -68,93 +57,83 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
     let address =
         kubelet_address(state, &node).ok_or_else(|| Status::not_found("", "nodes", &node))?;
     let runs = kubelet_runs(state, &node);
-    let websocket = request
-        .header("upgrade")
-        .is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
-    if !websocket {
-        return Err(if runs {
-            bad_request("Upgrade request required")
-        } else {
-            Status::new(
-                500,
-                "",
-                format!("error dialing backend: {}", refused(&address)),
-            )
-        });
-    }
-    if forward && !runs {
-        return Err(Status::new(
+    let unreachable = || {
+        Status::new(
             500,
             "",
             format!("error dialing backend: {}", refused(&address)),
-        ));
+        )
+    };
+    let carrier = match request.header("upgrade") {
+        Some(value) if value.eq_ignore_ascii_case("websocket") => Carrier::WebSocket,
+        Some(value) if value.eq_ignore_ascii_case("spdy/3.1") && runs => Carrier::Spdy,
+        _ if runs => return Err(bad_request("Upgrade request required")),
+        _ => return Err(unreachable()),
+    };
+    if forward && !runs {
+        return Err(unreachable());
     }
-    let offered = request.header("sec-websocket-protocol").unwrap_or_default();
-    let protocol = if forward {
-        offered.contains(TUNNEL).then_some(TUNNEL)
-    } else {
-        CHANNELS
-            .into_iter()
-            .find(|known| offered.split(',').any(|offer| offer.trim() == *known))
-    };
-    let (Some(protocol), Some(key)) = (protocol, request.header("sec-websocket-key")) else {
-        return Err(bad_request(
-            "unable to upgrade: no supported protocol was offered",
-        ));
-    };
+    let (headers, protocol) = upgrade_headers(request, carrier, forward)?;
     let flag = |name: &str| matches!(request.param(name), Some("true" | "1"));
-    let argv: Vec<String> = request
-        .query
-        .iter()
-        .filter(|(key, _)| key == "command")
-        .map(|(_, value)| value.clone())
-        .collect();
-    let (stdin, tty) = (flag("stdin"), flag("tty"));
-    let failure = if runs {
-        (!forward && !is_running(&pod, &container))
-            .then(|| format!("container not found (\"{container}\")"))
-    } else {
-        let mut query: Vec<String> = argv
+    let values = |name: &str| -> Vec<String> {
+        request
+            .query
             .iter()
-            .map(|word| format!("command={}", escape(word)))
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+            .collect()
+    };
+    let (argv, stdin, tty) = (values("command"), flag("stdin"), flag("tty"));
+    let work = if forward {
+        let ports = values("ports")
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(str::parse)
             .collect();
-        query.push("error=1".to_owned());
-        if stdin {
-            query.push("input=1".to_owned());
+        let ports: Vec<u16> = match ports {
+            Ok(ports) => ports,
+            Err(_) => return Err(bad_request("unable to upgrade: a port is not a number")),
+        };
+        Work::Forward(Backend::new(pod), ports)
+    } else {
+        let failure = if runs {
+            (!is_running(&pod, &container))
+                .then(|| format!("container not found (\"{container}\")"))
+        } else {
+            let query = kubelet_query(&argv, stdin, tty);
+            Some(format!(
+                "error sending request: Post \"https://{address}/{subresource}/{}/{name}/{container}?{query}\": {}",
+                request.info.namespace,
+                refused(&address)
+            ))
+        };
+        let mut session = Session {
+            state: state.clone(),
+            shell: Shell::new(state, &pod, &container),
+            pod,
+            container,
+            argv,
+            stdin,
+            tty,
+            attach: subresource == "attach",
+            failure,
+        };
+        if session.failure.is_none() {
+            session.failure = session.missing_program(carrier == Carrier::WebSocket);
         }
-        query.push("output=1".to_owned());
-        if tty {
-            query.push("tty=1".to_owned());
-        }
-        Some(format!(
-            "error sending request: Post \"https://{address}/{subresource}/{}/{name}/{container}?{}\": {}",
-            request.info.namespace,
-            query.join("&"),
-            refused(&address)
-        ))
+        Work::Session(Box::new(session))
     };
-    let header = |text: &str| {
-        http::HeaderValue::from_str(text).map_err(|_| bad_request("unable to upgrade: bad header"))
-    };
-    let headers = vec![
-        (
-            http::header::UPGRADE,
-            http::HeaderValue::from_static("websocket"),
-        ),
-        (
-            http::header::CONNECTION,
-            http::HeaderValue::from_static("Upgrade"),
-        ),
-        (http::header::SEC_WEBSOCKET_ACCEPT, header(&accept(key))?),
-        (http::header::SEC_WEBSOCKET_PROTOCOL, header(protocol)?),
-    ];
-    let session = Session {
-        shell: Shell::new(state, &pod, &container),
-        argv,
-        stdin,
-        tty,
-        attach: subresource == "attach",
-        failure,
+    // The streams a client opens: one for errors, and those it asked for.
+    let wanted = 1
+        + ["stdin", "stdout", "stderr"]
+            .iter()
+            .filter(|name| flag(name))
+            .count()
+        + usize::from(tty && protocol != "v2.channel.k8s.io" && protocol != "channel.k8s.io");
+    let wanted = if tty && flag("stderr") {
+        wanted - 1
+    } else {
+        wanted
     };
     let Some(upgrade) = request.upgrade.take() else {
         return Err(bad_request("Upgrade request required"));
@@ -167,15 +146,27 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
         let Ok(upgraded) = upgrade.await else {
             return;
         };
-        let mut socket = WebSocket::new(upgraded);
+        let wire = match carrier {
+            Carrier::WebSocket => Wire::messages(upgraded),
+            Carrier::Spdy => Wire::bytes(upgraded),
+        };
+        let streams = carrier == Carrier::Spdy || protocol == TUNNEL;
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = async {
-                if forward {
-                    // The tunnel stays open; nobody listens at its other end.
-                    while socket.receive().await.is_some() {}
-                } else {
-                    let _ = session.run(&mut socket).await;
+                match work {
+                    Work::Forward(backend, _) if streams => backend.streams(wire).await,
+                    Work::Forward(backend, ports) => backend.channels(wire, &ports).await,
+                    Work::Session(session) => {
+                        let terminal = if streams {
+                            Terminal::streams(wire, wanted).await
+                        } else {
+                            Some(Terminal::messages(wire).await)
+                        };
+                        if let Some(terminal) = terminal {
+                            session.run(terminal).await;
+                        }
+                    }
                 }
             } => {}
         }
@@ -185,6 +176,82 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
         headers,
         body: Body::Empty,
     })
+}
+
+/// The headers of the answer, and the protocol that both speak.
+fn upgrade_headers(
+    request: &ApiRequest,
+    carrier: Carrier,
+    forward: bool,
+) -> Result<(Vec<(http::HeaderName, HeaderValue)>, &'static str), Status> {
+    let refuse = || bad_request("unable to upgrade: no supported protocol was offered");
+    let mut headers = vec![(
+        http::header::CONNECTION,
+        HeaderValue::from_static("Upgrade"),
+    )];
+    let protocol = match carrier {
+        Carrier::WebSocket => {
+            let offered = request.header("sec-websocket-protocol").unwrap_or_default();
+            let protocol = if forward {
+                best(&[TUNNEL], offered).or_else(|| best(&CHANNELS, offered))
+            } else {
+                best(&CHANNELS, offered)
+            };
+            let (Some(protocol), Some(key)) = (protocol, request.header("sec-websocket-key"))
+            else {
+                return Err(refuse());
+            };
+            headers.push((http::header::UPGRADE, HeaderValue::from_static("websocket")));
+            let key = HeaderValue::from_str(&accept(key))
+                .map_err(|_| bad_request("unable to upgrade: bad header"))?;
+            headers.push((http::header::SEC_WEBSOCKET_ACCEPT, key));
+            headers.push((
+                http::header::SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_static(protocol),
+            ));
+            protocol
+        }
+        Carrier::Spdy => {
+            const VERSION: &str = "x-stream-protocol-version";
+            let offered: Vec<&str> = request
+                .headers
+                .get_all(VERSION)
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .collect();
+            let offered = offered.join(",");
+            let protocol = if forward {
+                best(&[FORWARD], &offered)
+            } else {
+                best(&CHANNELS, &offered)
+            };
+            let protocol = protocol.ok_or_else(refuse)?;
+            headers.push((http::header::UPGRADE, HeaderValue::from_static("SPDY/3.1")));
+            headers.push((
+                http::HeaderName::from_static(VERSION),
+                HeaderValue::from_static(protocol),
+            ));
+            protocol
+        }
+    };
+    Ok((headers, protocol))
+}
+
+/// The query with which the server asks a kubelet.
+fn kubelet_query(argv: &[String], stdin: bool, tty: bool) -> String {
+    let mut query: Vec<String> = argv
+        .iter()
+        .map(|word| format!("command={}", escape(word)))
+        .collect();
+    query.push("error=1".to_owned());
+    if stdin {
+        query.push("input=1".to_owned());
+    }
+    query.push("output=1".to_owned());
+    if tty {
+        query.push("tty=1".to_owned());
+    }
+    query.join("&")
 }
 
 /// A WebSocket asks with GET, which is the verb `get`; reading must not be enough to run commands, so
@@ -222,180 +289,4 @@ fn escape(text: &str) -> String {
         .replace("%2E", ".")
         .replace("%2D", "-")
         .replace("%5F", "_")
-}
-
-fn success() -> Vec<u8> {
-    json!({"metadata": {}, "status": "Success"})
-        .to_string()
-        .into_bytes()
-}
-
-fn internal(why: &str) -> Vec<u8> {
-    let status = json!({"metadata": {}, "status": "Failure",
-        "message": format!("Internal error occurred: {why}"), "reason": "InternalError",
-        "details": {"causes": [{"message": why}]}, "code": 500});
-    status.to_string().replace('&', "\\u0026").into_bytes()
-}
-
-fn exit(code: i32) -> Vec<u8> {
-    let status = json!({"metadata": {}, "status": "Failure",
-        "message": format!("command terminated with non-zero exit code: exit status {code}"),
-        "reason": "NonZeroExitCode",
-        "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]}});
-    status.to_string().into_bytes()
-}
-
-impl Session {
-    async fn run(mut self, socket: &mut WebSocket) -> std::io::Result<()> {
-        // The real server starts with an empty message, so that the client knows it is there.
-        socket.send(STDOUT, b"").await?;
-        let status = match self.failure.take() {
-            Some(why) => internal(&why),
-            None if self.attach => {
-                while socket.receive().await.is_some() {}
-                success()
-            }
-            None => match self.talk(socket).await? {
-                0 => success(),
-                code => exit(code),
-            },
-        };
-        socket.send(ERROR, &status).await?;
-        socket.close().await
-    }
-
-    async fn write(&self, socket: &mut WebSocket, outcome: &Outcome) -> std::io::Result<()> {
-        let line_ends = |text: &str| {
-            if self.tty {
-                text.replace('\n', "\r\n")
-            } else {
-                text.to_owned()
-            }
-        };
-        if !outcome.stdout.is_empty() {
-            socket
-                .send(STDOUT, line_ends(&outcome.stdout).as_bytes())
-                .await?;
-        }
-        if !outcome.stderr.is_empty() {
-            let channel = if self.tty { STDOUT } else { STDERR };
-            socket
-                .send(channel, line_ends(&outcome.stderr).as_bytes())
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Runs the command; a shell without a command reads more of them.
-    async fn talk(&mut self, socket: &mut WebSocket) -> std::io::Result<i32> {
-        if !self.shell.is_interactive(&self.argv) || !self.stdin {
-            let reads = self.stdin && self.shell.reads_input(&self.argv);
-            let input = if reads {
-                read_all(socket).await
-            } else {
-                String::new()
-            };
-            let outcome = self.shell.run(&self.argv, &input);
-            self.write(socket, &outcome).await?;
-            return Ok(outcome.code);
-        }
-        let prompt = self.shell.prompt();
-        if self.tty {
-            socket.send(STDOUT, prompt.as_bytes()).await?;
-        }
-        let mut line = String::new();
-        let mut last = 0;
-        while let Some(message) = socket.receive().await {
-            let Some((channel, data)) = message.split_first() else {
-                continue;
-            };
-            match *channel {
-                STDIN => {}
-                CLOSE if data.first() == Some(&STDIN) => break,
-                _ => continue,
-            }
-            for c in String::from_utf8_lossy(data).chars() {
-                match c {
-                    '\r' | '\n' => {
-                        if self.tty {
-                            socket.send(STDOUT, b"\r\n").await?;
-                        }
-                        let command = std::mem::take(&mut line);
-                        if command.trim() == "exit" || command.trim().starts_with("exit ") {
-                            let code = command
-                                .trim()
-                                .strip_prefix("exit")
-                                .unwrap_or_default()
-                                .trim();
-                            return Ok(code.parse().unwrap_or(last));
-                        }
-                        let outcome = self.shell.line(&command);
-                        last = outcome.code;
-                        self.write(socket, &outcome).await?;
-                        if self.tty {
-                            let prompt = self.shell.prompt();
-                            socket.send(STDOUT, prompt.as_bytes()).await?;
-                        }
-                    }
-                    // End of transmission on an empty line ends the shell.
-                    '\u{4}' if line.is_empty() => return Ok(last),
-                    '\u{3}' => {
-                        line.clear();
-                        let text = format!("^C\r\n{}", self.shell.prompt());
-                        socket.send(STDOUT, text.as_bytes()).await?;
-                    }
-                    '\u{7f}' | '\u{8}' => {
-                        if line.pop().is_some() && self.tty {
-                            socket.send(STDOUT, b"\x08 \x08").await?;
-                        }
-                    }
-                    c if c.is_control() || line.len() + c.len_utf8() > LINE => {}
-                    c => {
-                        line.push(c);
-                        if self.tty {
-                            let mut buffer = [0_u8; 4];
-                            socket
-                                .send(STDOUT, c.encode_utf8(&mut buffer).as_bytes())
-                                .await?;
-                        }
-                    }
-                }
-            }
-        }
-        if !line.trim().is_empty() {
-            let outcome = self.shell.line(&line);
-            last = outcome.code;
-            self.write(socket, &outcome).await?;
-        }
-        Ok(last)
-    }
-}
-
-/// Standard input to its end.
-async fn read_all(socket: &mut WebSocket) -> String {
-    let mut input = Vec::new();
-    while let Some(message) = socket.receive().await {
-        match message.split_first() {
-            Some((&STDIN, data)) => input.extend_from_slice(data),
-            Some((&CLOSE, _)) => break,
-            _ => {}
-        }
-        if input.len() > 1 << 20 {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&input).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_written_as_go_writes_them() {
-        let text =
-            String::from_utf8(internal("Post \"https://n:10250/exec/a/b/c?x=1&y=2\"")).unwrap();
-        assert!(text.contains("x=1\\u0026y=2"), "{text}");
-        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
-    }
 }

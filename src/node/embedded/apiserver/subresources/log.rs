@@ -100,8 +100,14 @@ pub(super) async fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiRes
                 request.info.name
             )));
         }
+        // It prints to whoever attaches to it.
+        None if waits(&pod, &container) && is_running(&pod, &container) => Vec::new(),
         None => simulated_lines(&pod, &container),
     };
+    let mut simulated = None;
+    if tail.is_none() && options.follow {
+        simulated = Some(Attached::new(&pod, &container));
+    }
     let text = render(&lines, &options);
     let body = if options.follow && !options.previous && is_running(&pod, &container) {
         let follow = Follow {
@@ -113,6 +119,7 @@ pub(super) async fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiRes
             id: container_id(&pod, &container).map(str::to_owned),
             container,
             tail,
+            simulated,
             timestamps: options.timestamps,
             left: options.limit.and_then(|limit| usize::try_from(limit).ok()),
             first: Some(text),
@@ -151,6 +158,8 @@ struct Follow {
     id: Option<String>,
     /// The files, and how far they are sent; simulated containers have none.
     tail: Option<(Files, Position)>,
+    /// What a simulated container prints.
+    simulated: Option<Attached>,
     timestamps: bool,
     /// What is left of `limitBytes`.
     left: Option<usize>,
@@ -173,7 +182,15 @@ impl Follow {
             // Asked before the file is read: what was written before the end is still sent.
             self.ended = !self.runs();
             let Some((files, at)) = self.tail.clone() else {
-                continue;
+                let lines = self
+                    .simulated
+                    .as_mut()
+                    .map(Attached::lines)
+                    .unwrap_or_default();
+                if lines.is_empty() {
+                    continue;
+                }
+                return Some(self.rendered(&lines));
             };
             let Some((lines, at)) = blocking(move || files.after(at)).await else {
                 continue;
@@ -183,15 +200,18 @@ impl Follow {
             }
             if !lines.is_empty() {
                 // A log that grows faster than it is sent is read on without delay.
-                let options = Options {
-                    timestamps: self.timestamps,
-                    ..Options::default()
-                };
-                let text = render(&lines, &options);
-                return Some(self.within_limit(text));
+                return Some(self.rendered(&lines));
             }
         }
         None
+    }
+
+    fn rendered(&mut self, lines: &[Line]) -> Bytes {
+        let options = Options {
+            timestamps: self.timestamps,
+            ..Options::default()
+        };
+        self.within_limit(render(lines, &options))
     }
 
     fn within_limit(&mut self, mut text: String) -> Bytes {
@@ -211,7 +231,7 @@ impl Follow {
 }
 
 /// The id of the container in the status of its pod.
-fn container_id<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
+pub(super) fn container_id<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
     [
         "containerStatuses",
         "initContainerStatuses",
@@ -439,40 +459,91 @@ impl Files {
 }
 
 fn has_ended(pod: &Value, container: &str) -> bool {
-    ["containerStatuses", "initContainerStatuses"]
-        .iter()
-        .flat_map(|list| items(pod, &format!("/status/{list}")))
-        .any(|status| {
-            text_at(status, "/name") == container && status.pointer("/state/terminated").is_some()
-        })
+    [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ]
+    .iter()
+    .flat_map(|list| items(pod, &format!("/status/{list}")))
+    .any(|status| {
+        text_at(status, "/name") == container && status.pointer("/state/terminated").is_some()
+    })
+}
+
+/// What an attached client has not seen yet of a simulated container.
+pub(super) struct Attached {
+    pod: Arc<Value>,
+    container: String,
+    /// Time of the last line that was seen.
+    seen: Option<String>,
+}
+
+impl Attached {
+    /// From now on; a process that waits for its input has printed nothing before.
+    pub(super) fn new(pod: &Arc<Value>, container: &str) -> Self {
+        let waits = waits(pod, container);
+        Self {
+            pod: pod.clone(),
+            container: container.to_owned(),
+            seen: simulated_lines(pod, container)
+                .pop()
+                .map(|(time, _)| time)
+                .filter(|_| !waits),
+        }
+    }
+
+    /// What was printed since.
+    pub(super) fn next(&mut self) -> String {
+        self.lines()
+            .iter()
+            .map(|(_, line)| format!("{line}\n"))
+            .collect()
+    }
+
+    /// Lines that were printed since. Of a log without end only the last lines are made up: they are told by
+    /// their times.
+    fn lines(&mut self) -> Vec<Line> {
+        let lines = simulated_lines(&self.pod, &self.container);
+        let new: Vec<Line> = lines
+            .into_iter()
+            .filter(|(time, _)| self.seen.as_ref().is_none_or(|seen| time > seen))
+            .collect();
+        if let Some((time, _)) = new.last() {
+            self.seen = Some(time.clone());
+        }
+        new
+    }
+}
+
+/// Whether the container has its input open.
+fn waits(pod: &Value, container: &str) -> bool {
+    super::shell::container_spec(pod, container)
+        .is_some_and(|spec| spec.get("stdin") == Some(&Value::Bool(true)))
 }
 
 /// What a container of this image and command would have printed by now.
 fn simulated_lines(pod: &Value, container: &str) -> Vec<Line> {
-    let started = text_at(pod, "/status/startTime");
-    let time = started.replace('Z', ".104208715Z");
-    let spec = ["containers", "initContainers", "ephemeralContainers"]
-        .iter()
-        .flat_map(|list| items(pod, &format!("/spec/{list}")))
-        .find(|spec| text_at(spec, "/name") == container);
-    let Some(spec) = spec else {
+    let Some(spec) = super::shell::container_spec(pod, container) else {
         return Vec::new();
     };
+    let (started, until) = lifetime(pod, container);
     let image = text_at(spec, "/image");
-    let words: Vec<&str> = items(spec, "/command")
-        .iter()
-        .chain(items(spec, "/args"))
-        .filter_map(Value::as_str)
-        .collect();
-    let texts: Vec<String> = if !words.is_empty() && !image.contains("coredns") {
-        super::shell::printed(&words)
-    } else if image.contains("nginx") {
+    let own = items(spec, "/command").is_empty() && items(spec, "/args").is_empty();
+    if !own && !image.contains("coredns") {
+        return super::shell::printed(pod, container, started, until)
+            .into_iter()
+            .map(|(time, text)| (nanoseconds(time), text))
+            .collect();
+    }
+    let texts: Vec<String> = if image.contains("nginx") {
+        let time = started.strftime("%Y/%m/%d %H:%M:%S");
         vec![
             "/docker-entrypoint.sh: /docker-entrypoint.d/ is not empty, will attempt to perform configuration".to_owned(),
             "/docker-entrypoint.sh: Looking for shell scripts in /docker-entrypoint.d/".to_owned(),
             "/docker-entrypoint.sh: Configuration complete; ready for start up".to_owned(),
-            format!("{} [notice] 1#1: using the \"epoll\" event method", started.replace('-', "/").replace(['T', 'Z'], " ").trim_end()),
-            format!("{} [notice] 1#1: start worker processes", started.replace('-', "/").replace(['T', 'Z'], " ").trim_end()),
+            format!("{time} [notice] 1#1: using the \"epoll\" event method"),
+            format!("{time} [notice] 1#1: start worker processes"),
         ]
     } else if image.contains("coredns") {
         vec![
@@ -484,7 +555,51 @@ fn simulated_lines(pod: &Value, container: &str) -> Vec<Line> {
     } else {
         Vec::new()
     };
+    let time = nanoseconds(started);
     texts.into_iter().map(|text| (time.clone(), text)).collect()
+}
+
+/// A time as the container runtime writes it.
+fn nanoseconds(time: jiff::Timestamp) -> String {
+    let later = time.checked_add(jiff::SignedDuration::from_nanos(104_208_715));
+    later
+        .unwrap_or(time)
+        .strftime("%Y-%m-%dT%H:%M:%S.%9fZ")
+        .to_string()
+}
+
+/// From the start of a container to its end, or to now.
+fn lifetime(pod: &Value, container: &str) -> (jiff::Timestamp, jiff::Timestamp) {
+    let now = jiff::Timestamp::now();
+    let status = [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ]
+    .iter()
+    .flat_map(|list| items(pod, &format!("/status/{list}")))
+    .find(|status| text_at(status, "/name") == container);
+    let state = status.and_then(|status| {
+        [status.pointer("/state"), status.pointer("/lastState")]
+            .into_iter()
+            .flatten()
+            .find_map(|state| state.get("running").or_else(|| state.get("terminated")))
+    });
+    let started = state.map_or("", |state| text_at(state, "/startedAt"));
+    let started: jiff::Timestamp = started
+        .parse()
+        .or_else(|_| text_at(pod, "/status/startTime").parse())
+        .unwrap_or(now);
+    // A pod that ended has printed all it had to say, however short its life was made.
+    let ended = state.is_some_and(|state| state.get("finishedAt").is_some());
+    let until = if ended {
+        started
+            .checked_add(jiff::SignedDuration::from_hours(1))
+            .unwrap_or(now)
+    } else {
+        now
+    };
+    (started, until)
 }
 
 #[cfg(test)]

@@ -4,15 +4,17 @@ mod binding;
 pub(super) mod component_status;
 mod eviction;
 mod exec;
+mod forward;
 mod log;
 mod pod;
 mod proxy;
 mod review;
 mod scale;
 mod scale_owners;
+mod session;
 mod shell;
+mod stream;
 mod token;
-mod websocket;
 
 use std::sync::Arc;
 

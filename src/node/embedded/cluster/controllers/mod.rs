@@ -14,6 +14,7 @@ mod quota;
 mod replica_set;
 mod role;
 mod stateful_set;
+mod token;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
@@ -96,6 +97,8 @@ enum Item {
     Quotas(String),
     Budgets(String),
     Claims(String),
+    /// A secret that is to hold a token.
+    AccountToken(String, String),
 }
 
 async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
@@ -341,8 +344,18 @@ impl Controllers {
             ("core", "services") => self.enqueue(Item::Service(space.clone(), name)),
             ("core", "pods") => self.notice_pod(change, &space),
             ("core", "namespaces") => self.enqueue(Item::Namespace(name)),
-            ("core", "serviceaccounts") if change.after.is_none() => {
-                self.enqueue(Item::Namespace(space.clone()));
+            ("core", "serviceaccounts") => {
+                if change.after.is_none() {
+                    self.enqueue(Item::Namespace(space.clone()));
+                }
+                if change.after.is_none() || change.before.is_none() {
+                    for secret in token::of_account(self, &space, &name) {
+                        self.enqueue(Item::AccountToken(space.clone(), secret));
+                    }
+                }
+            }
+            ("core", "secrets") if change.after.as_deref().is_some_and(token::is_one) => {
+                self.enqueue(Item::AccountToken(space.clone(), name));
             }
             ("core", "configmaps") if name == "kube-root-ca.crt" && change.before.is_some() => {
                 self.enqueue(Item::Namespace(space.clone()));
@@ -515,6 +528,7 @@ impl Controllers {
             Item::Quotas(space) => quota::sync(self, &space).await,
             Item::Budgets(space) => budget::sync(self, &space).await,
             Item::Claims(space) => claim::sync(self, &space).await,
+            Item::AccountToken(space, name) => token::sync(self, &space, &name).await,
         }
     }
 

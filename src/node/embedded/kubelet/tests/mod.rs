@@ -99,6 +99,7 @@ impl Node {
             etcd_up: watch::Sender::new(false),
             snapshots: watch::Sender::new(0),
             api: watch::Sender::new(None),
+            containers: crate::node::embedded::containers::Containers::default(),
         });
         let shutdown = CancellationToken::new();
         let programs = Programs::new().with("kube-apiserver", Arc::new(Server(machine.clone())));

@@ -157,6 +157,7 @@ mod tests {
             etcd_up: tokio::sync::watch::Sender::new(true),
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
+            containers: crate::node::embedded::containers::Containers::default(),
         }))
     }
 

@@ -1,101 +1,17 @@
-//! What a container has: environment, secrets and config maps, its service account's token.
+//! What the kubelet sets up for a container: its environment and the files of its volumes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::Shell;
 use crate::node::embedded::apiserver::authn::tokens::TokenRequest;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::apiserver::state::ApiState;
 
-impl Shell {
-    /// The shell of a container of this pod.
-    pub(in super::super) fn new(state: &Arc<ApiState>, pod: &Value, container: &str) -> Self {
-        let spec = ["containers", "initContainers", "ephemeralContainers"]
-            .iter()
-            .flat_map(|list| items(pod, &format!("/spec/{list}")))
-            .find(|spec| text_at(spec, "/name") == container)
-            .cloned()
-            .unwrap_or_default();
-        let namespace = text_at(pod, "/metadata/namespace").to_owned();
-        let host_network = pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
-        let hostname = match text_at(pod, "/spec/hostname") {
-            _ if host_network => text_at(pod, "/spec/nodeName"),
-            "" => text_at(pod, "/metadata/name"),
-            name => name,
-        }
-        .to_owned();
-        let user = spec
-            .pointer("/securityContext/runAsUser")
-            .or_else(|| pod.pointer("/spec/securityContext/runAsUser"))
-            .and_then(Value::as_i64)
-            .unwrap_or(0);
-        let mut shell = Self {
-            directory: match text_at(&spec, "/workingDir") {
-                "" => "/".to_owned(),
-                directory => directory.to_owned(),
-            },
-            environment: environment(state, pod, &spec, &namespace, &hostname),
-            files: BTreeMap::new(),
-            depth: 0,
-            hostname,
-            user,
-        };
-        shell.mount(state, pod, &spec, &namespace);
-        shell
-    }
-
-    fn mount(&mut self, state: &Arc<ApiState>, pod: &Value, spec: &Value, namespace: &str) {
-        let ip = text_at(pod, "/status/podIP");
-        let base = [
-            ("/etc/hostname", format!("{}\n", self.hostname)),
-            (
-                "/etc/hosts",
-                format!(
-                    "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n{ip}\t{}\n",
-                    self.hostname
-                ),
-            ),
-            (
-                "/etc/resolv.conf",
-                format!(
-                    "search {namespace}.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
-                ),
-            ),
-            (
-                "/etc/passwd",
-                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
-                    .to_owned(),
-            ),
-            (
-                "/etc/os-release",
-                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\nID=debian\n"
-                    .to_owned(),
-            ),
-        ];
-        for (path, content) in base {
-            self.files.insert(path.to_owned(), content);
-        }
-        for mount in items(spec, "/volumeMounts") {
-            let Some(volume) = items(pod, "/spec/volumes")
-                .iter()
-                .find(|volume| text_at(volume, "/name") == text_at(mount, "/name"))
-            else {
-                continue;
-            };
-            let path = text_at(mount, "/mountPath").trim_end_matches('/');
-            for (name, content) in volume_files(state, pod, volume, namespace) {
-                self.files.insert(format!("{path}/{name}"), content);
-            }
-        }
-    }
-}
-
-fn environment(
+/// The environment of a container.
+pub(super) fn environment(
     state: &Arc<ApiState>,
     pod: &Value,
     spec: &Value,
@@ -191,7 +107,7 @@ fn data(state: &Arc<ApiState>, plural: &str, namespace: &str, name: &str) -> Vec
 }
 
 /// The files of a volume.
-fn volume_files(
+pub(super) fn volume_files(
     state: &Arc<ApiState>,
     pod: &Value,
     volume: &Value,

@@ -30,6 +30,9 @@ enum Carrier {
     Spdy,
 }
 
+/// Headers of an answer.
+type Headers = Vec<(http::HeaderName, HeaderValue)>;
+
 /// What happens on it.
 enum Work {
     Session(Box<Session>),
@@ -183,7 +186,7 @@ fn upgrade_headers(
     request: &ApiRequest,
     carrier: Carrier,
     forward: bool,
-) -> Result<(Vec<(http::HeaderName, HeaderValue)>, &'static str), Status> {
+) -> Result<(Headers, &'static str), Status> {
     let refuse = || bad_request("unable to upgrade: no supported protocol was offered");
     let mut headers = vec![(
         http::header::CONNECTION,

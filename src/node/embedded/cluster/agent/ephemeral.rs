@@ -71,7 +71,7 @@ impl Agent {
                 }
                 let status = json!({"status": {"ephemeralContainerStatuses": statuses}});
                 let answer = agent.actor.patch(&Self::status_path(value), status).await;
-                if !answer.is_some_and(|(code, _)| code < 300) {
+                if answer.is_none_or(|(code, _)| code >= 300) {
                     break;
                 }
             }

@@ -101,7 +101,7 @@ pub(super) async fn sync(c: &mut Controllers, namespace: &str, secret: &str) -> 
     }
     if filled != object {
         let answer = actor.update(&path, filled).await;
-        if !answer.is_some_and(|(code, _)| code < 300) {
+        if answer.is_none_or(|(code, _)| code >= 300) {
             return Some(Duration::from_secs(1));
         }
     }

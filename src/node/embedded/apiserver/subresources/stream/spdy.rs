@@ -125,7 +125,6 @@ impl Reader {
     }
 
     /// A whole frame of the buffer; `None` when it is too long.
-    #[expect(clippy::option_option, reason = "nothing yet, and never again")]
     fn frame(&mut self) -> Option<Option<Vec<u8>>> {
         let Some(size) = self.buffer.get(4..8).and_then(number) else {
             return Some(None);
@@ -141,7 +140,6 @@ impl Reader {
         Some(Some(std::mem::replace(&mut self.buffer, rest)))
     }
 
-    #[expect(clippy::option_option, reason = "nothing of interest, and never again")]
     async fn understand(&mut self, frame: &[u8]) -> Option<Option<Event>> {
         let (head, body) = frame.split_at_checked(8)?;
         let first = number(head)?;

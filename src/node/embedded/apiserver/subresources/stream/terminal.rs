@@ -18,6 +18,9 @@ const CLOSE: u8 = 255;
 const OPENED: Duration = Duration::from_secs(30);
 /// How long the client has to take note of the end.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// What a container runtime takes at least to start something. Clients rely on it: kubectl 1.32 reads messages
+/// before it has the streams they belong to, and then loses them.
+const START: Duration = Duration::from_millis(25);
 /// Most in one SPDY frame.
 const CHUNK: usize = 32 << 10;
 
@@ -67,6 +70,7 @@ impl Terminal {
             input,
             output: Output::Messages(wire.outgoing),
         };
+        tokio::time::sleep(START).await;
         // The real server starts with an empty message, so that the client knows it is there.
         terminal.stdout(b"").await;
         terminal

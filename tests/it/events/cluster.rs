@@ -112,6 +112,7 @@ impl Cluster {
             etcd_up: tokio::sync::watch::Sender::new(true),
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
+            containers: ckslab::node::embedded::containers::Containers::default(),
         });
         let mut cluster = Self {
             dir,

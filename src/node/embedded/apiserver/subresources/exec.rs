@@ -119,6 +119,7 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &mut ApiRequest) -> ApiResul
             stdin,
             tty,
             attach: subresource == "attach",
+            left: false,
             failure,
         };
         if session.failure.is_none() {

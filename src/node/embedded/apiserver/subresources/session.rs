@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) stdin: bool,
     pub(super) tty: bool,
     pub(super) attach: bool,
+    /// Whether the client left before the command ended.
+    pub(super) left: bool,
     /// Why there is no session, as the kubelet says it.
     pub(super) failure: Option<String>,
 }
@@ -103,7 +105,7 @@ impl Session {
                 return;
             }
             let code = self.talk(terminal).await;
-            if !terminal.is_gone() {
+            if !self.left {
                 let machine = &self.state.machine;
                 machine
                     .containers
@@ -198,7 +200,15 @@ impl Session {
         self.prompt(terminal).await;
         let mut line = String::new();
         let mut last = 0;
-        while let Some(Input::Data(data)) = terminal.receive().await {
+        loop {
+            let data = match terminal.receive().await {
+                Some(Input::Data(data)) => data,
+                Some(Input::End) => break,
+                None => {
+                    self.left = true;
+                    break;
+                }
+            };
             for c in String::from_utf8_lossy(&data).chars() {
                 match c {
                     '\r' | '\n' => {

@@ -127,11 +127,6 @@ impl Terminal {
         self.input.recv().await
     }
 
-    /// Whether the client is gone.
-    pub(in super::super) fn is_gone(&self) -> bool {
-        self.input.is_closed() && self.input.is_empty()
-    }
-
     /// Writes to standard output.
     pub(in super::super) async fn stdout(&mut self, data: &[u8]) {
         self.write(STDOUT, data).await;

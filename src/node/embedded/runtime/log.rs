@@ -88,7 +88,7 @@ impl ContainerLog {
         let mut entry = String::new();
         for mut line in text.split('\n') {
             while line.len() > MAX_PART {
-                let (part, rest) = line.split_at(line.floor_char_boundary(MAX_PART));
+                let (part, rest) = line.split_at(boundary(line, MAX_PART));
                 entry.push_str(&format!("{time} {stream} P {part}\n"));
                 line = rest;
             }
@@ -123,6 +123,14 @@ impl Output for ContainerLog {
     fn stderr(&self, line: &str) {
         self.write("stderr", line);
     }
+}
+
+/// The last place at or before `most` where a character begins.
+fn boundary(line: &str, most: usize) -> usize {
+    (0..=most)
+        .rev()
+        .find(|at| line.is_char_boundary(*at))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

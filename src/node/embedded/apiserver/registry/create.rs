@@ -179,8 +179,8 @@ pub(super) fn invalid(
         Some(_) => crate::node::embedded::apiserver::patch::custom::validate(target, old, object),
         None => kinds::validate(&target.resource, &target.subresource, old, object),
     };
-    let of_pod = target.resource.kind == "Pod";
-    if !(of_pod && old.is_some()) && !state.flags.line.bool("allow-privileged") {
+    let is_update_of_pod = old.is_some() && target.resource.kind == "Pod";
+    if !is_update_of_pod && !state.flags.line.bool("allow-privileged") {
         errors.extend(kinds::validation::privileged::refuse(
             &target.resource.kind,
             object,

@@ -36,7 +36,7 @@ pub fn refuse(kind: &str, object: &Value) -> Vec<FieldError> {
             if container.pointer("/securityContext/privileged") == Some(&Value::Bool(true)) {
                 let path = at.trim_start_matches('/').replace('/', ".");
                 errors.push(FieldError::forbidden(
-                    &format!("{path}.{field}[{number}].securityContext.privileged"),
+                    format!("{path}.{field}[{number}].securityContext.privileged"),
                     "disallowed by cluster policy",
                 ));
             }

@@ -118,18 +118,18 @@ fn request(client: usize, n: usize) -> Request {
     const NAMESPACE: &str = "/api/v1/namespaces/default";
     let round = n / 10;
     let name = format!("load-{client}-{round}");
-    let kind = if client % 2 == 0 {
+    let kind = if client.is_multiple_of(2) {
         "configmaps"
     } else {
         "secrets"
     };
     let object = |value: &str| {
-        let kind = if client % 2 == 0 {
+        let kind = if client.is_multiple_of(2) {
             "ConfigMap"
         } else {
             "Secret"
         };
-        let data = if client % 2 == 0 {
+        let data = if client.is_multiple_of(2) {
             "data"
         } else {
             "stringData"
@@ -140,7 +140,7 @@ fn request(client: usize, n: usize) -> Request {
     let one = format!("{all}/{name}");
     let json = "application/json";
     let (method, path, content_type, body) = match n % 10 {
-        0 if round % 2 == 0 => ("POST", all, json, object("a").to_string()),
+        0 if round.is_multiple_of(2) => ("POST", all, json, object("a").to_string()),
         0 => {
             let yaml = serde_yaml::to_string(&object("a")).unwrap();
             ("POST", all, "application/yaml", yaml)

@@ -46,7 +46,8 @@ fn walk(test: &Test) {
     learner.types(test, &edit("--secure-prot", "--secure-port"), "saved");
     let back = "until crictl ps --name kube-apiserver | grep -o 'Run''ning'; do sleep 0.2; done\n";
     learner.types(test, back, "Running");
-    learner.types(test, "pgrep -a kube-apiserver\n", "--secure-port=6443");
+    let process = "until pgrep -a kube-apiserver; do sleep 0.2; done\n";
+    learner.types(test, process, "--secure-port=6443");
     learner.types(test, "exit\n", "exit");
     test.until("the API server is ready", || {
         test.run(["status", "-o", "json"]).json()["apiserver"]["ready"] == true

@@ -268,6 +268,9 @@ pub(super) fn pull(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
         return Ok(());
     }
     let error = match image::find(&name) {
+        image::Image::Missing(text) if !text.starts_with("rpc error") => {
+            format!("rpc error: code = NotFound desc = {text}")
+        }
         image::Image::Missing(text) | image::Image::Invalid(text) => text,
         // The registry has it, but this node has no network.
         _ => {

@@ -11,9 +11,10 @@ use std::io::{Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitStatus};
 
 use super::super::kubelet::{REQUESTS, state::Request};
@@ -28,7 +29,14 @@ const VARIABLE: &str = "CKSLAB_STAND_IN";
 /// Where the state of the simulation is, inside.
 const STATE: &str = "/run/ckslab/state";
 
-/// Sleeps for ever, if this process stands in for one of the node's.
+/// How long a process that stands in has for taking its name.
+const NAMED: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
+
+/// Sleeps for ever, if this process stands in for one of the node's. Says on its standard output that
+/// it has the name.
 pub fn called_as_stand_in() {
     if std::env::var_os(VARIABLE).is_none() {
         return;
@@ -39,6 +47,7 @@ pub fn called_as_stand_in() {
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
     }
+    let _ = std::io::stdout().write_all(b"\n");
     loop {
         std::thread::park();
     }
@@ -100,13 +109,21 @@ impl StandIns {
             }
         }
         wanted.retain(|pid, _| !self.shown.contains_key(pid));
+        let mut unnamed = Vec::new();
         for (pid, process) in wanted {
-            let real = self.show(&process);
+            let child = self.show(&process);
+            let real = child.as_ref().map(Pid::from_child);
             self.shown.insert(pid, Shown { process, real });
+            unnamed.extend(child.and_then(|child| child.stdout));
+        }
+        // Until then the kernel calls it by the name of this program.
+        for output in unnamed {
+            let mut fds = [PollFd::new(&output, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, Some(&NAMED));
         }
     }
 
-    fn show(&mut self, process: &Process) -> Option<Pid> {
+    fn show(&mut self, process: &Process) -> Option<Child> {
         match &mut self.way {
             Processes::Kernel { next } => {
                 if let Some(next) = next {
@@ -116,18 +133,17 @@ impl StandIns {
                         .and_then(|()| next.write_all(before.as_bytes()));
                 }
                 let (program, arguments) = process.argv.split_first()?;
-                let child = Command::new(format!("{RUN}/ckslab"))
+                Command::new(format!("{RUN}/ckslab"))
                     .arg0(program)
                     .args(arguments)
                     .env_clear()
                     .env(VARIABLE, "1")
                     .current_dir("/")
                     .stdin(Stdio::null())
-                    .stdout(Stdio::null())
+                    .stdout(Stdio::piped())
                     .stderr(Stdio::null())
                     .spawn()
-                    .ok()?;
-                Some(Pid::from_child(&child))
+                    .ok()
             }
             Processes::Files => {
                 let dir = format!("/proc/{}", process.pid);

@@ -41,7 +41,8 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     fs::write(beside(path, REASON), format!("{now} {reason}\n"))
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+/// The path with more after the name.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(end);

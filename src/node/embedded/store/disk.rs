@@ -20,6 +20,7 @@ use redb::{
     TableDefinition,
 };
 
+use super::mark::Mark;
 use super::memory::{Entry, Memory};
 use super::{Change, StoreError};
 
@@ -46,17 +47,20 @@ pub(super) struct Disk {
     path: PathBuf,
     /// `None` after a failed write, until it is opened again.
     database: Option<Database>,
+    mark: Mark,
 }
 
 impl Disk {
     /// Opens or makes the file and reads everything in it.
     pub(super) fn open(path: &Path) -> Result<(Self, Memory), StoreError> {
         let database = open_database(path)?;
-        let memory = guarded(|| load(&database))?;
+        let mark = Mark::open(path).map_err(io_error)?;
+        let memory = guarded(|| load(&database, mark.highest()))?;
         Ok((
             Self {
                 path: path.to_owned(),
                 database: Some(database),
+                mark,
             },
             memory,
         ))
@@ -67,6 +71,9 @@ impl Disk {
         let Some(database) = &self.database else {
             return Err(StoreError::Backend("the file is not open".to_owned()));
         };
+        if let Some(last) = writes.last() {
+            self.mark.allow(last.change.revision).map_err(io_error)?;
+        }
         let done = guarded(|| commit(database, writes));
         if done.is_err() {
             // redb refuses everything after an input/output error: open it again.
@@ -123,7 +130,8 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
     })
 }
 
-fn load(database: &Database) -> Result<Memory, StoreError> {
+/// Reads everything; a new store goes on after revision `highest`.
+fn load(database: &Database, highest: u64) -> Result<Memory, StoreError> {
     // The tables are made here, so that a new store can be read at once.
     let transaction = database.begin_write().map_err(backend)?;
     let (revision, format) = {
@@ -135,9 +143,9 @@ fn load(database: &Database) -> Result<Memory, StoreError> {
         let (revision, format) = (read("revision")?, read("format")?);
         if format.is_none() {
             meta.insert("format", FORMAT).map_err(storage_error)?;
-            meta.insert("revision", 0).map_err(storage_error)?;
+            meta.insert("revision", highest).map_err(storage_error)?;
         }
-        (revision.unwrap_or(0), format.unwrap_or(FORMAT))
+        (revision.unwrap_or(highest), format.unwrap_or(FORMAT))
     };
     if format > FORMAT {
         return Err(StoreError::Backend(format!(
@@ -225,22 +233,27 @@ fn database_error(error: DatabaseError) -> StoreError {
 fn storage_error(error: StorageError) -> StoreError {
     match error {
         StorageError::Corrupted(text) => StoreError::Damaged(text),
-        StorageError::Io(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
+        StorageError::Io(error) => io_error(error),
+        error => StoreError::Backend(error.to_string()),
+    }
+}
+
+fn io_error(error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             StoreError::Damaged(error.to_string())
         }
-        error => StoreError::Backend(error.to_string()),
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::FileTooLarge => StoreError::Full,
+        _ => StoreError::Backend(error.to_string()),
     }
 }
 
 fn backend(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
         redb::Error::Corrupted(text) => StoreError::Damaged(text),
-        redb::Error::Io(error) => storage_error(StorageError::Io(error)),
+        redb::Error::Io(error) => io_error(error),
         error @ (redb::Error::TableTypeMismatch { .. }
         | redb::Error::TypeDefinitionChanged { .. }) => StoreError::Damaged(error.to_string()),
         error => StoreError::Backend(error.to_string()),

@@ -9,6 +9,7 @@
 
 mod aside;
 mod disk;
+mod mark;
 mod memory;
 mod watch;
 mod writer;

@@ -277,3 +277,42 @@ fn a_store_in_use_is_refused_and_free_after_drop() {
     drop(store);
     assert!(Store::open(&path).is_ok());
 }
+
+#[test]
+fn a_store_in_place_of_another_goes_on_above_its_revisions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let put = |store: &Store| {
+        let op = Op::Put {
+            key: "/a".to_owned(),
+            value: Arc::new(json!(1)),
+        };
+        store.commit_blocking(vec![op]).unwrap()[0].revision
+    };
+    let mut latest = 0;
+    for round in 0..5 {
+        let store = Store::open_or_set_aside(&path).unwrap();
+        for _ in 0..=1500 * round {
+            let revision = put(&store);
+            assert!(revision > latest, "{revision} after {latest}");
+            latest = revision;
+        }
+        assert!(matches!(store.watch("/", 0), Err(StoreError::Compacted)) || round == 0);
+        drop(store);
+        if round % 2 == 0 {
+            std::fs::write(&path, "damaged").unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+    // A mark that says nothing (an older version made none) is made anew.
+    let store = Store::open_or_set_aside(&path).unwrap();
+    latest = put(&store);
+    drop(store);
+    std::fs::write(dir.path().join("store.revision"), "?").unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(put(&store), latest + 1);
+    drop(store);
+    std::fs::remove_file(&path).unwrap();
+    assert!(put(&Store::open(&path).unwrap()) > latest + 1);
+}

@@ -248,6 +248,55 @@ fn the_store_stays_small_however_often_an_object_changes() {
 }
 
 #[test]
+fn the_store_is_small_again_when_what_was_in_it_is_gone() {
+    const OBJECTS: usize = 10_000;
+    const AT_ONCE: usize = 100;
+    /// Changes of an object meanwhile.
+    const CHANGES: u64 = 300;
+    /// Most bytes of the file once all is gone.
+    const FILE: u64 = 4 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    let key = |n: usize| format!("/registry/core/configmaps/default/{n}");
+    let all: Vec<usize> = (0..OBJECTS).collect();
+    let length = || std::fs::metadata(&path).unwrap().len();
+    for some in all.chunks(AT_ONCE) {
+        let value = Arc::new(json!({"data": "x".repeat(2000)}));
+        let put = |n: &usize| Op::Put {
+            key: key(*n),
+            value: value.clone(),
+        };
+        store
+            .commit_blocking(some.iter().map(put).collect())
+            .unwrap();
+    }
+    let most = length();
+    for some in all.chunks(AT_ONCE) {
+        let delete = |n: &usize| Op::Delete {
+            key: key(*n),
+            expected: None,
+        };
+        store
+            .commit_blocking(some.iter().map(delete).collect())
+            .unwrap();
+    }
+    // The file is looked at once in a while.
+    for n in 0..CHANGES {
+        let op = Op::Put {
+            key: key(0),
+            value: Arc::new(json!(n)),
+        };
+        store.commit_blocking(vec![op]).unwrap();
+    }
+    assert!(length() <= FILE, "{} bytes, after {most}", length());
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    assert!(length() <= FILE, "{} bytes", length());
+    assert_eq!(store.revision(), 2 * OBJECTS as u64 + CHANGES);
+}
+
+#[test]
 fn a_full_store_says_so_until_there_is_room() {
     let store = Store::in_memory();
     let megabyte = Arc::new(json!("x".repeat(1 << 20)));

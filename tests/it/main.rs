@@ -43,6 +43,7 @@ mod builder;
 mod cli;
 mod client;
 mod durability;
+mod full_disk;
 mod hostile;
 mod inside;
 mod kubectl;

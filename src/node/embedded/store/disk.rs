@@ -28,6 +28,10 @@ use super::{Change, StoreError};
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// Memory for pages of the file; all objects are in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
+/// The length of the file is looked at once in so many commits.
+const LOOK_EVERY: u32 = 256;
+/// A file up to this length is not worth a compaction.
+const ROOM: u64 = 8 << 20;
 /// Version of the layout of the file.
 const FORMAT: u64 = 1;
 
@@ -48,6 +52,10 @@ pub(super) struct Disk {
     /// `None` after a failed write, until it is opened again.
     database: Option<Database>,
     mark: Mark,
+    /// Commits since the length of the file was looked at.
+    commits: u32,
+    /// Its length after the last compaction.
+    compacted: u64,
 }
 
 impl Disk {
@@ -61,6 +69,8 @@ impl Disk {
                 path: path.to_owned(),
                 database: Some(database),
                 mark,
+                commits: 0,
+                compacted: 0,
             },
             memory,
         ))
@@ -80,6 +90,31 @@ impl Disk {
             self.database = None;
         }
         done
+    }
+
+    /// Compacts the file when it has become much larger than what is in it, which is so many bytes of JSON.
+    pub(super) fn tidy(&mut self, bytes: usize) {
+        self.commits += 1;
+        if self.commits < LOOK_EVERY {
+            return;
+        }
+        self.commits = 0;
+        let length = || std::fs::metadata(&self.path).map_or(0, |found| found.len());
+        let fit = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(4);
+        if length() <= ROOM.max(fit).max(self.compacted.saturating_mul(2)) {
+            return;
+        }
+        let done = self.database.as_mut().map(|database| {
+            guarded(|| {
+                database
+                    .compact()
+                    .map_err(|error| StoreError::Backend(error.to_string()))
+            })
+        });
+        self.compacted = length();
+        if matches!(done, Some(Err(_))) {
+            self.database = None;
+        }
     }
 
     /// Opens the file again if a write failed, and gives what it holds.
@@ -118,10 +153,13 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
         .mode(0o600)
         .open(path)
         .map_err(|error| StoreError::Backend(format!("`{}`: {error}", path.display())))?;
-    let backend = SparingSync {
+    database_in(SparingSync {
         file: FileBackend::new(file).map_err(database_error)?,
         last: Mutex::new(None),
-    };
+    })
+}
+
+fn database_in(backend: impl StorageBackend) -> Result<Database, StoreError> {
     guarded(|| {
         Database::builder()
             .set_cache_size(CACHE_BYTES)
@@ -243,9 +281,9 @@ fn io_error(error: io::Error) -> StoreError {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             StoreError::Damaged(error.to_string())
         }
-        io::ErrorKind::StorageFull
-        | io::ErrorKind::QuotaExceeded
-        | io::ErrorKind::FileTooLarge => StoreError::Full,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreError::Full
+        }
         _ => StoreError::Backend(error.to_string()),
     }
 }
@@ -299,3 +337,6 @@ impl StorageBackend for SparingSync {
         self.file.close()
     }
 }
+
+#[cfg(test)]
+mod crash;

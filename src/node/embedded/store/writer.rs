@@ -61,6 +61,7 @@ pub(super) fn run(shared: &Shared, mut disk: Option<Disk>, requests: &mpsc::Rece
             Some(disk) if !staged.is_empty() => disk.write(&staged),
             _ => Ok(()),
         };
+        let mut wrote = false;
         if let Err(error) = written {
             for request in group {
                 drop(request.answer.send(Err(error.clone())));
@@ -75,9 +76,13 @@ pub(super) fn run(shared: &Shared, mut disk: Option<Disk>, requests: &mpsc::Rece
                 memory.revision()
             });
             shared.latest.send_replace(revision);
+            wrote = true;
         }
         for (request, answer) in group.into_iter().zip(answers) {
             drop(request.answer.send(answer));
+        }
+        if wrote && let Some(disk) = &mut disk {
+            disk.tidy(shared.read(Memory::bytes));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What everything inside one running API server shares.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,11 @@ pub struct CustomResource {
 /// The custom resources that are served now. The controller of CustomResourceDefinitions replaces
 /// the list; readers keep what they took.
 #[derive(Debug, Default)]
-pub struct CustomCatalog(RwLock<Arc<Vec<CustomResource>>>, AtomicBool);
+pub struct CustomCatalog(
+    RwLock<Arc<Vec<CustomResource>>>,
+    AtomicBool,
+    Mutex<HashSet<String>>,
+);
 
 impl CustomCatalog {
     /// All of them.
@@ -149,6 +154,18 @@ impl CustomCatalog {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Notes that somebody waits for the objects of this definition to go; `false` when somebody does already.
+    pub fn start_waiting(&self, definition: &str) -> bool {
+        let mut waiting = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(definition.to_owned())
+    }
+
+    /// Nobody waits any more.
+    pub fn stop_waiting(&self, definition: &str) {
+        let mut waiting = self.2.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(definition);
     }
 
     /// Whether the list was ever filled in.

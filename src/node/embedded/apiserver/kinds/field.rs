@@ -96,8 +96,9 @@ impl FieldError {
             Reason::Required
             | Reason::Forbidden
             | Reason::TooLong
-            | Reason::TooMany
             | Reason::Internal => reason.text().to_owned(),
+            // How many they are is not always said.
+            Reason::TooMany if value.is_null() => reason.text().to_owned(),
             _ => format!("{}: {}", reason.text(), show(value)),
         };
         if !detail.is_empty() {

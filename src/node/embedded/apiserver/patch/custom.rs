@@ -1,9 +1,9 @@
 //! Custom resources: structural schemas, pruning, defaults, validation
 //! (`apiextensions-apiserver/pkg/apiserver/{schema,validation}`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::node::embedded::apiserver::kinds::field::Reason;
+use super::{embedded, values};
 use crate::node::embedded::apiserver::kinds::{self, FieldError};
 use crate::node::embedded::apiserver::registry::{self, Target, bad_request};
 use crate::node::embedded::apiserver::request::{ApiRequest, Warnings};
@@ -124,7 +124,7 @@ fn shape(target: &Target, object: &mut Value) -> Vec<String> {
         .collect()
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {
@@ -239,7 +239,10 @@ pub(in crate::node::embedded::apiserver) fn validate(
         return errors;
     };
     let before = errors.len();
-    check(schema, object, true, "", &mut errors);
+    let correlated = old.filter(|_| target.subresource.is_empty() || target.subresource == "status");
+    values::check(schema, correlated, object, &mut errors);
+    embedded::check(schema, object, true, "", &mut errors);
+    values::duplicates(schema, object, "", &mut errors);
     let blocked = errors.iter().skip(before).any(|error| {
         matches!(
             error.reason,
@@ -274,211 +277,3 @@ fn has_rules(schema: &Value) -> bool {
     }
 }
 
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
-fn check(schema: &Value, value: &Value, root: bool, path: &str, errors: &mut Vec<FieldError>) {
-    let text = |field: &str| schema.get(field).and_then(Value::as_str).unwrap_or("");
-    if value.is_null() {
-        return;
-    }
-    let wanted = text("type");
-    let given = type_of(value);
-    let int_or_string = schema
-        .get("x-kubernetes-int-or-string")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    let fits = if int_or_string {
-        matches!(given, "integer" | "string")
-    } else {
-        wanted.is_empty() || wanted == given || (wanted == "number" && given == "integer")
-    };
-    if !fits {
-        let wanted = if int_or_string {
-            "integer,string"
-        } else {
-            wanted
-        };
-        errors.push(FieldError::new(
-            Reason::TypeInvalid,
-            path,
-            &json!(given),
-            format!("{path} in body must be of type {wanted}: {given:?}"),
-        ));
-        return;
-    }
-    let number = |field: &str| schema.get(field).and_then(Value::as_f64);
-    let shown = |field: &str| {
-        schema
-            .get(field)
-            .map(ToString::to_string)
-            .unwrap_or_default()
-    };
-    match value {
-        Value::Object(map) => check_object(schema, map, root, path, errors),
-        Value::Array(list) => {
-            if number("maxItems").is_some_and(|most| list.len() as f64 > most) {
-                errors.push(FieldError::new(
-                    Reason::TooMany,
-                    path,
-                    &Value::Null,
-                    format!("must have at most {} items", shown("maxItems")),
-                ));
-            }
-            if number("minItems").is_some_and(|least| (list.len() as f64) < least) {
-                errors.push(FieldError::invalid(
-                    path,
-                    &json!(list.len()),
-                    format!(
-                        "{path} in body should have at least {} items",
-                        shown("minItems")
-                    ),
-                ));
-            }
-            if let Some(items) = schema.get("items") {
-                for (index, item) in list.iter().enumerate() {
-                    check(items, item, false, &format!("{path}[{index}]"), errors);
-                }
-            }
-            duplicates(schema, list, path, errors);
-        }
-        Value::Number(_) => {
-            let have = value.as_f64().unwrap_or(0.0);
-            if number("maximum").is_some_and(|most| have > most) {
-                errors.push(FieldError::invalid(
-                    path,
-                    value,
-                    format!(
-                        "{path} in body should be less than or equal to {}",
-                        shown("maximum")
-                    ),
-                ));
-            }
-            if number("minimum").is_some_and(|least| have < least) {
-                errors.push(FieldError::invalid(
-                    path,
-                    value,
-                    format!(
-                        "{path} in body should be greater than or equal to {}",
-                        shown("minimum")
-                    ),
-                ));
-            }
-        }
-        Value::String(content) => check_text(schema, content, path, errors),
-        _ => {}
-    }
-    if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
-        && !allowed.contains(value)
-    {
-        let list: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
-        errors.push(FieldError::not_supported(path, value, &list));
-    }
-}
-
-fn check_object(
-    schema: &Value,
-    map: &Map<String, Value>,
-    root: bool,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) {
-    for name in schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        if map.get(name).is_none_or(Value::is_null) {
-            errors.push(FieldError::required(join(path, name), ""));
-        }
-    }
-    for (name, value) in map {
-        if root && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-            continue;
-        }
-        let below = schema
-            .get("properties")
-            .and_then(|properties| properties.get(name))
-            .or_else(|| schema.get("additionalProperties"));
-        if let Some(below @ Value::Object(_)) = below {
-            check(below, value, false, &join(path, name), errors);
-        }
-    }
-}
-
-fn check_text(schema: &Value, content: &str, path: &str, errors: &mut Vec<FieldError>) {
-    let limit = |field: &str| {
-        schema
-            .get(field)
-            .and_then(Value::as_u64)
-            .and_then(|n| usize::try_from(n).ok())
-    };
-    let length = content.chars().count();
-    if let Some(most) = limit("maxLength").filter(|most| length > *most) {
-        errors.push(FieldError::too_long(path, most));
-    }
-    if let Some(least) = limit("minLength").filter(|least| length < *least) {
-        errors.push(FieldError::invalid(
-            path,
-            &json!(content),
-            format!("{path} in body should be at least {least} chars long"),
-        ));
-    }
-    if schema.get("format").and_then(Value::as_str) == Some("date-time")
-        && content.parse::<jiff::Timestamp>().is_err()
-    {
-        errors.push(FieldError::new(
-            Reason::TypeInvalid,
-            path,
-            &json!(content),
-            format!("{path} in body must be of type date-time: {content:?}"),
-        ));
-    }
-}
-
-/// Items of sets and keyed lists must differ.
-fn duplicates(schema: &Value, list: &[Value], path: &str, errors: &mut Vec<FieldError>) {
-    let kind = schema
-        .get("x-kubernetes-list-type")
-        .and_then(Value::as_str)
-        .unwrap_or("");
-    let keys: Vec<&str> = schema
-        .get("x-kubernetes-list-map-keys")
-        .and_then(Value::as_array)
-        .map(|keys| keys.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
-    let identity = |item: &Value| match kind {
-        "set" => Some(item.clone()),
-        "map" => {
-            let mut key = Map::new();
-            for name in &keys {
-                if let Some(value) = item.get(*name) {
-                    key.insert((*name).to_owned(), value.clone());
-                }
-            }
-            Some(Value::Object(key))
-        }
-        _ => None,
-    };
-    for (index, item) in list.iter().enumerate() {
-        let Some(own) = identity(item) else { return };
-        let earlier = list
-            .iter()
-            .take(index)
-            .any(|other| identity(other).as_ref() == Some(&own));
-        if earlier {
-            errors.push(FieldError::duplicate(format!("{path}[{index}]"), &own));
-        }
-    }
-}

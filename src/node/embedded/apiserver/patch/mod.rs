@@ -2,9 +2,11 @@
 
 mod apply;
 pub(super) mod custom;
+mod embedded;
 mod json;
 mod rules;
 mod strategic;
+mod values;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::form::Form;
 use super::options::WriteOptions;
 use super::target::Target;
-use super::{body, convert, generation, meta, plain_error, size};
+use super::{body, convert, definition_end, generation, meta, plain_error, size};
 use crate::node::embedded::apiserver::admission::{self, Attributes, Operation};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult};
 use crate::node::embedded::apiserver::request::ApiRequest;
@@ -66,6 +66,7 @@ pub(in crate::node::embedded::apiserver) async fn persist(
         warnings: &request.warnings,
         audit: &request.audit,
     };
+    definition_end::refuse(target, &given_name)?;
     admission::admit(state, &attributes, None, &mut object).await?;
     let generate = meta::text(&object, "name").is_empty();
     let base = meta::text(&object, "generateName").to_owned();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::target::{Target, resource_prefix};
-use super::{convert, meta};
+use super::target::Target;
+use super::{convert, definition_end, meta};
 use crate::node::embedded::apiserver::catalog::{self, Resource, Subresource};
 use crate::node::embedded::apiserver::kinds::FieldError;
 use crate::node::embedded::apiserver::managed_fields;
 use crate::node::embedded::apiserver::state::{ApiState, CustomResource};
-use crate::node::embedded::store::{Op, Stored};
+use crate::node::embedded::store::Stored;
 
 const GROUP: &str = "apiextensions.k8s.io";
 const RESOURCE: &str = "customresourcedefinitions";
@@ -34,7 +34,7 @@ pub(super) fn are(target: &Target) -> bool {
     target.resource.group == GROUP && target.resource.name == RESOURCE
 }
 
-fn definitions_target(name: &str, subresource: &str) -> Option<Target> {
+pub(super) fn definitions_target(name: &str, subresource: &str) -> Option<Target> {
     let resource = catalog::find(GROUP, "v1", RESOURCE)?;
     Some(Target {
         resource: Arc::new(resource.clone()),
@@ -121,7 +121,7 @@ fn is_established(definition: &Value) -> bool {
 }
 
 /// The served versions of a definition, best first.
-fn versions(target: &Target, stored: &Stored) -> Vec<CustomResource> {
+pub(super) fn versions(target: &Target, stored: &Stored) -> Vec<CustomResource> {
     let definition = Arc::new(convert::shown(target, stored));
     let text = |pointer: &str| {
         definition
@@ -225,14 +225,14 @@ fn priority(version: &str) -> (u8, std::cmp::Reverse<u32>, std::cmp::Reverse<u32
 
 /// Does what the controllers of definitions do after a write: accepts names, serves the resource;
 /// deletes the objects of a definition that goes.
-pub(super) async fn reconcile(state: &ApiState, name: &str) {
+pub(super) async fn reconcile(state: &Arc<ApiState>, name: &str) {
     let Some(target) = definitions_target(name, "status") else {
         return;
     };
     let key = target.key(name);
     if let Some(stored) = state.store.get(&key) {
         if meta::is_deleting(&stored.value) {
-            finish(state, &target, &stored).await;
+            definition_end::finish(state, &target, &stored).await;
         } else {
             accept(state, &target, &stored).await;
         }
@@ -287,42 +287,4 @@ async fn accept(state: &ApiState, target: &Target, stored: &Stored) {
             .update(&stored.key, Some(stored.revision), value)
             .await,
     );
-}
-
-/// Deletes the objects of a definition, then the definition.
-async fn finish(state: &ApiState, target: &Target, stored: &Stored) {
-    if !meta::finalizers(&stored.value)
-        .iter()
-        .any(|f| f == FINALIZER)
-    {
-        return;
-    }
-    let mut ops: Vec<Op> = versions(target, stored)
-        .first()
-        .map(|custom| state.store.list(&resource_prefix(&custom.resource)).0)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|object| Op::Delete {
-            key: object.key,
-            expected: None,
-        })
-        .collect();
-    let others: Vec<String> = meta::finalizers(&stored.value)
-        .into_iter()
-        .filter(|f| f != FINALIZER)
-        .collect();
-    if others.is_empty() {
-        ops.push(Op::Delete {
-            key: stored.key.clone(),
-            expected: None,
-        });
-    } else {
-        let mut value = (*stored.value).clone();
-        meta::set_finalizers(&mut value, &others);
-        ops.push(Op::Put {
-            key: stored.key.clone(),
-            value: Arc::new(value),
-        });
-    }
-    drop(state.store.commit(ops).await);
 }

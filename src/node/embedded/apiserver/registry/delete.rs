@@ -278,7 +278,7 @@ fn plan(target: &Target, live: &Value, options: &DeleteOptions) -> Plan {
 }
 
 /// Marks an object that waits for finalizers (`markAsDeleting`).
-fn mark(object: &mut Value) {
+pub(super) fn mark(object: &mut Value) {
     if !meta::is_deleting(object) {
         bump_generation(object);
         meta::set(object, "deletionTimestamp", meta::now());

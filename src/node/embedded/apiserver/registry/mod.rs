@@ -4,6 +4,7 @@
 mod body;
 mod convert;
 mod create;
+mod definition_end;
 pub mod definitions;
 mod delete;
 mod deletecollection;
@@ -90,6 +91,7 @@ fn no_such_path() -> ApiResponse {
 pub async fn serve(state: &Arc<ApiState>, mut request: ApiRequest) -> ApiResult {
     if !state.custom.is_loaded() {
         definitions::load(state);
+        definition_end::resume(state);
     }
     let info = &request.info;
     let custom = state

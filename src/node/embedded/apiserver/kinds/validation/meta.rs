@@ -71,6 +71,19 @@ pub fn validate(resource: &Resource, object: &Value, errors: &mut Errors) {
     }
 }
 
+/// Metadata of an object within another one; it need not have a name.
+pub fn embedded(metadata: &Value, path: &str, errors: &mut Errors) {
+    for field in ["name", "generateName"] {
+        let own = text_at(metadata, &format!("/{field}"));
+        for text in name::path_segment(own) {
+            errors.invalid(&format!("{path}.{field}"), &own.into(), text);
+        }
+    }
+    labels(metadata.get("labels"), &format!("{path}.labels"), errors);
+    let path = format!("{path}.annotations");
+    annotations(metadata.get("annotations"), &path, errors);
+}
+
 /// Labels.
 pub fn labels(labels: Option<&Value>, path: &str, errors: &mut Errors) {
     for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {

@@ -184,6 +184,13 @@ pub fn validate(
 }
 
 /// A label selector; `empty` is what its emptiness is called where that is wrong.
+/// Metadata of an object within another one.
+pub fn embedded_metadata(metadata: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let mut found = Errors::default();
+    meta::embedded(metadata, path, &mut found);
+    errors.append(&mut found.0);
+}
+
 fn selector(value: Option<&Value>, path: &str, e: &mut Errors) -> bool {
     let Some(selector) = value.filter(|value| !value.is_null()) else {
         return true;

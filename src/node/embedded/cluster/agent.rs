@@ -527,16 +527,22 @@ fn life(container: &Value) -> Life {
             number.parse::<u64>().ok()
         })
         .sum::<u64>();
-    let code = if text.trim_end().ends_with("exit 1") || program == "false" {
-        1
-    } else {
-        0
-    };
+    let code = exit_code(&text).unwrap_or(i64::from(program == "false"));
     if seconds >= 600 {
         Life::Serves
     } else {
         Life::Ends { seconds, code }
     }
+}
+
+/// The exit code that a script ends with, if its last command says one.
+fn exit_code(script: &str) -> Option<i64> {
+    let (before, code) = script.trim_end().rsplit_once(' ')?;
+    let before = before.trim_end().strip_suffix("exit")?;
+    let is_command =
+        before.ends_with(char::is_whitespace) || before.ends_with([';', '&', '|', '{']);
+    let code: u8 = code.parse().ok().filter(|_| is_command)?;
+    Some(i64::from(code))
 }
 
 fn container_status(container: &Value, state: Value, ready: bool) -> Value {
@@ -590,4 +596,22 @@ fn conditions(ready: bool, reason: &str) -> Value {
     })
     .collect();
     all.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_ends_with_what_it_says_last() {
+        for (script, code) in [
+            ("sh -c echo out; exit 4", Some(4)),
+            ("sh -c exit 0", Some(0)),
+            ("sh -c exit 300", None),
+            ("sh -c echo noexit 3", None),
+            ("sh -c date", None),
+        ] {
+            assert_eq!(exit_code(script), code, "{script}");
+        }
+    }
 }

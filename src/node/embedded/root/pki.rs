@@ -104,6 +104,25 @@ impl Authority {
     /// When the authority's own certificate cannot be read.
     pub fn client(&self, user: &str, groups: &[String]) -> Result<ClientIdentity, Error> {
         let key = key()?;
+        let lasting = Duration::days(365 * LEAF_YEARS);
+        Ok(ClientIdentity {
+            user: user.to_owned(),
+            certificate: self.certify(user, groups, &key.subject_public_key_info(), lasting)?,
+            key: key.serialize_pem(),
+        })
+    }
+
+    /// A client certificate (PEM) for this public key (SubjectPublicKeyInfo, DER).
+    ///
+    /// # Errors
+    /// When the authority's own certificate cannot be read.
+    pub fn certify(
+        &self,
+        user: &str,
+        groups: &[String],
+        key: &[u8],
+        lasting: Duration,
+    ) -> Result<String, Error> {
         let now = OffsetDateTime::now_utc();
         let (_, block) = x509_parser::pem::parse_x509_pem(self.certificate.as_bytes())
             .map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
@@ -122,21 +141,14 @@ impl Authority {
             serial: rand::random::<u64>() >> 1,
             issuer: ca.subject().as_raw(),
             issuer_key,
-            validity: (
-                &utc_time(now - BACKDATED),
-                &utc_time(now + Duration::days(365 * LEAF_YEARS)),
-            ),
+            validity: (&utc_time(now - BACKDATED), &utc_time(now + lasting)),
             user,
             groups,
-            key: &key.subject_public_key_info(),
+            key,
         }
         .to_be_signed();
         let signature = self.issuer.key().sign(&to_be_signed)?;
-        Ok(ClientIdentity {
-            user: user.to_owned(),
-            certificate: der::pem(&der::certificate(&to_be_signed, &signature)),
-            key: key.serialize_pem(),
-        })
+        Ok(der::pem(&der::certificate(&to_be_signed, &signature)))
     }
 
     fn issue(&self, leaf: &Leaf<'_>, now: OffsetDateTime) -> Result<(String, String), Error> {

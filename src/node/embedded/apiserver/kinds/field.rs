@@ -93,10 +93,9 @@ impl FieldError {
     ) -> Self {
         let detail = detail.into();
         let mut body = match reason {
-            Reason::Required
-            | Reason::Forbidden
-            | Reason::TooLong
-            | Reason::Internal => reason.text().to_owned(),
+            Reason::Required | Reason::Forbidden | Reason::TooLong | Reason::Internal => {
+                reason.text().to_owned()
+            }
             // How many they are is not always said.
             Reason::TooMany if value.is_null() => reason.text().to_owned(),
             _ => format!("{}: {}", reason.text(), show(value)),

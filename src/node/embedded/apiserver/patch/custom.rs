@@ -239,7 +239,8 @@ pub(in crate::node::embedded::apiserver) fn validate(
         return errors;
     };
     let before = errors.len();
-    let correlated = old.filter(|_| target.subresource.is_empty() || target.subresource == "status");
+    let correlated =
+        old.filter(|_| target.subresource.is_empty() || target.subresource == "status");
     values::check(schema, correlated, object, &mut errors);
     embedded::check(schema, object, true, "", &mut errors);
     values::duplicates(schema, object, "", &mut errors);
@@ -276,4 +277,3 @@ fn has_rules(schema: &Value) -> bool {
         _ => false,
     }
 }
-

@@ -96,10 +96,17 @@ mod tests {
                 "o.kind: Invalid value: \"\": must not be empty"
             ]
         );
-        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a b": ""}}});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a b": ""}}});
         let wrong = said(object);
         assert_eq!(wrong.len(), 1);
-        assert!(wrong[0].starts_with("o.metadata.labels: Invalid value: \"a b\": name part must consist"));
-        assert_eq!(said(json!({"apiVersion": "v1", "kind": "Pod"})), Vec::<String>::new());
+        assert!(
+            wrong[0]
+                .starts_with("o.metadata.labels: Invalid value: \"a b\": name part must consist")
+        );
+        assert_eq!(
+            said(json!({"apiVersion": "v1", "kind": "Pod"})),
+            Vec::<String>::new()
+        );
     }
 }

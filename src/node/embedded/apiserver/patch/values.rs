@@ -223,11 +223,8 @@ fn array(
     let before = old.and_then(Value::as_array).filter(|_| keyed);
     for (index, item) in list.iter().enumerate() {
         let own = identity(schema, item);
-        let old = before.and_then(|before| {
-            before
-                .iter()
-                .find(|other| identity(schema, other) == own)
-        });
+        let old =
+            before.and_then(|before| before.iter().find(|other| identity(schema, other) == own));
         one(items, old, item, false, &format!("{path}[{index}]"), errors);
     }
 }
@@ -392,12 +389,7 @@ mod tests {
         let wrap = |value: &Value| json!({ "x": value });
         let schema = json!({"type": "object", "properties": {"x": schema}});
         let mut errors = Vec::new();
-        check(
-            &schema,
-            old.map(wrap).as_ref(),
-            &wrap(value),
-            &mut errors,
-        );
+        check(&schema, old.map(wrap).as_ref(), &wrap(value), &mut errors);
         duplicates(&schema, &wrap(value), "", &mut errors);
         errors.iter().map(ToString::to_string).collect()
     }
@@ -405,17 +397,61 @@ mod tests {
     #[test]
     fn values_are_measured() {
         let cases = [
-            (json!({"type": "string", "pattern": "^\\d+$"}), json!("a"), r#"x: Invalid value: "a": x in body should match '^\d+$'"#),
-            (json!({"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 1}), json!({"a": "", "b": ""}), "x: Too many: 2: must have at most 1 item"),
-            (json!({"type": "object", "minProperties": 1}), json!({}), "x: Invalid value: 0: x in body should have at least 1 properties"),
-            (json!({"type": "array", "maxItems": 2, "items": {"type": "integer"}}), json!([1, 2, 3]), "x: Too many: 3: must have at most 2 items"),
-            (json!({"type": "integer", "multipleOf": 5}), json!(7), "x: Invalid value: 7: x in body should be a multiple of 5"),
-            (json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true}), json!(1), "x: Invalid value: 1: x in body should be greater than 1"),
-            (json!({"type": "integer", "maximum": 3}), json!(4), "x: Invalid value: 4: x in body should be less than or equal to 3"),
-            (json!({"type": "integer", "enum": [1, 2]}), json!(3), r#"x: Unsupported value: 3: supported values: "1", "2""#),
-            (json!({"type": "string", "format": "ipv4"}), json!("::1"), r#"x: Invalid value: "::1": x in body must be of type ipv4: "::1""#),
-            (json!({"type": "string", "not": {"enum": ["a"]}}), json!("a"), r#"<nil>: Invalid value: "": "x" must not validate the schema (not)"#),
-            (json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "integer"}}), json!([1, 1]), "x[1]: Duplicate value: 1"),
+            (
+                json!({"type": "string", "pattern": "^\\d+$"}),
+                json!("a"),
+                r#"x: Invalid value: "a": x in body should match '^\d+$'"#,
+            ),
+            (
+                json!({"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 1}),
+                json!({"a": "", "b": ""}),
+                "x: Too many: 2: must have at most 1 item",
+            ),
+            (
+                json!({"type": "object", "minProperties": 1}),
+                json!({}),
+                "x: Invalid value: 0: x in body should have at least 1 properties",
+            ),
+            (
+                json!({"type": "array", "maxItems": 2, "items": {"type": "integer"}}),
+                json!([1, 2, 3]),
+                "x: Too many: 3: must have at most 2 items",
+            ),
+            (
+                json!({"type": "integer", "multipleOf": 5}),
+                json!(7),
+                "x: Invalid value: 7: x in body should be a multiple of 5",
+            ),
+            (
+                json!({"type": "integer", "minimum": 1, "exclusiveMinimum": true}),
+                json!(1),
+                "x: Invalid value: 1: x in body should be greater than 1",
+            ),
+            (
+                json!({"type": "integer", "maximum": 3}),
+                json!(4),
+                "x: Invalid value: 4: x in body should be less than or equal to 3",
+            ),
+            (
+                json!({"type": "integer", "enum": [1, 2]}),
+                json!(3),
+                r#"x: Unsupported value: 3: supported values: "1", "2""#,
+            ),
+            (
+                json!({"type": "string", "format": "ipv4"}),
+                json!("::1"),
+                r#"x: Invalid value: "::1": x in body must be of type ipv4: "::1""#,
+            ),
+            (
+                json!({"type": "string", "not": {"enum": ["a"]}}),
+                json!("a"),
+                r#"<nil>: Invalid value: "": "x" must not validate the schema (not)"#,
+            ),
+            (
+                json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "integer"}}),
+                json!([1, 1]),
+                "x[1]: Duplicate value: 1",
+            ),
         ];
         for (schema, value, text) in cases {
             assert_eq!(said(&schema, None, &value), [text], "{schema}");
@@ -434,7 +470,9 @@ mod tests {
         );
         assert_eq!(
             said(&schema, None, &json!({"a": 1, "b": 1})),
-            [r#"<nil>: Invalid value: "": "x" must validate one and only one schema (oneOf). Found 2 valid alternatives"#]
+            [
+                r#"<nil>: Invalid value: "": "x" must validate one and only one schema (oneOf). Found 2 valid alternatives"#
+            ]
         );
         assert_eq!(said(&schema, None, &json!({"b": 1})), Vec::<String>::new());
     }

@@ -182,12 +182,7 @@ async fn create(
         labels.sort_keys();
     }
     let next = sets.iter().map(revision).max().unwrap_or(0) + 1;
-    let mut annotations: Map<String, Value> = deployment
-        .pointer("/metadata/annotations")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    annotations.shift_remove("kubectl.kubernetes.io/last-applied-configuration");
+    let mut annotations = copied(deployment);
     annotations.insert(DESIRED.into(), wanted.to_string().into());
     annotations.insert(
         MAX.into(),
@@ -234,7 +229,27 @@ async fn create(
     }
 }
 
-/// Keeps the revisions of replica set and deployment.
+/// Annotations that the newest replica set has from its deployment, the cause of the change among them
+/// (`SetNewReplicaSetAnnotations` of `pkg/controller/deployment/util`).
+fn copied(deployment: &Value) -> Map<String, Value> {
+    let own = deployment
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
+    let mut copied = own.cloned().unwrap_or_default();
+    for key in [
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deprecated.deployment.rollback.to",
+        REVISION,
+        HISTORY,
+        DESIRED,
+        MAX,
+    ] {
+        copied.shift_remove(key);
+    }
+    copied
+}
+
+/// Keeps the revisions of replica set and deployment, and the annotations of the former.
 async fn annotate(
     actor: &Actor,
     key: &str,
@@ -250,11 +265,17 @@ async fn annotate(
         .max()
         .unwrap_or(0);
     let wanted = revision(new).max(highest + 1);
-    if revision(new) != wanted {
+    let copied = copied(deployment);
+    let same = copied
+        .iter()
+        .all(|(key, value)| annotation(new, key) == value.as_str().unwrap_or_default());
+    if revision(new) != wanted || !same {
         let mut set = new.clone();
         if let Some(fields) = set.as_object_mut() {
             let annotations = ensure(ensure(fields, "metadata"), "annotations");
-            if revision(new) > 0 {
+            annotations.extend(copied);
+            annotations.sort_keys();
+            if revision(new) > 0 && revision(new) != wanted {
                 let history = annotation(new, HISTORY);
                 let history = [history, annotation(new, REVISION)]
                     .into_iter()

@@ -1,6 +1,7 @@
 //! kube-controller-manager: one worker that follows every change and brings the cluster in line.
 
 mod budget;
+mod certificate;
 mod claim;
 mod cron_job;
 mod daemon_set;
@@ -99,6 +100,7 @@ enum Item {
     Claims(String),
     /// A secret that is to hold a token.
     AccountToken(String, String),
+    Certificate(String),
 }
 
 async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
@@ -250,7 +252,7 @@ impl Controllers {
     /// What a watch would list at the start.
     fn everything(&mut self) {
         type Make = fn(String, String) -> Item;
-        let kinds: [(&str, Make); 9] = [
+        let kinds: [(&str, Make); 10] = [
             ("apps/deployments", Item::Deployment),
             ("apps/replicasets", Item::ReplicaSet),
             ("core/replicationcontrollers", Item::ReplicationController),
@@ -259,6 +261,10 @@ impl Controllers {
             ("batch/jobs", Item::Job),
             ("batch/cronjobs", Item::CronJob),
             ("core/services", Item::Service),
+            (
+                "certificates.k8s.io/certificatesigningrequests",
+                |_, name| Item::Certificate(name),
+            ),
             ("policy/poddisruptionbudgets", |space, _| {
                 Item::Budgets(space)
             }),
@@ -386,6 +392,9 @@ impl Controllers {
                         super::object::namespace(&claim.value).to_owned(),
                     ));
                 }
+            }
+            ("certificates.k8s.io", "certificatesigningrequests") => {
+                self.enqueue(Item::Certificate(name));
             }
             ("policy", "poddisruptionbudgets") => self.enqueue(Item::Budgets(space.clone())),
             ("rbac.authorization.k8s.io", "clusterroles") => self.enqueue(Item::ClusterRoles),
@@ -529,6 +538,7 @@ impl Controllers {
             Item::Budgets(space) => budget::sync(self, &space).await,
             Item::Claims(space) => claim::sync(self, &space).await,
             Item::AccountToken(space, name) => token::sync(self, &space, &name).await,
+            Item::Certificate(name) => certificate::sync(self, &name).await,
         }
     }
 

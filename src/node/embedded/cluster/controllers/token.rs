@@ -120,7 +120,7 @@ fn data_of(secret: &mut Value) -> Option<&mut Map<String, Value>> {
 }
 
 /// A file of the node.
-fn file(c: &Controllers, path: &str) -> Option<Vec<u8>> {
+pub(super) fn file(c: &Controllers, path: &str) -> Option<Vec<u8>> {
     let file = Confined::new(&c.machine.node_root).open(path).ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;

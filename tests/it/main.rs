@@ -25,6 +25,7 @@ mod health;
 mod kinds;
 mod layers;
 mod legacy;
+mod overload;
 mod pace;
 mod pipeline;
 mod policy_properties;

@@ -27,13 +27,13 @@ impl Output for Silent {
 }
 
 /// An authority with its key.
-struct Authority {
+pub struct Authority {
     pem: String,
     der: CertificateDer<'static>,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
-type Client = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub type Client = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Authority {
     fn new(name: &str) -> Self {
@@ -52,7 +52,7 @@ impl Authority {
         }
     }
 
-    fn client(&self, name: &str, group: &str, valid: bool) -> Client {
+    pub fn client(&self, name: &str, group: &str, valid: bool) -> Client {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
         parameters.distinguished_name = rcgen::DistinguishedName::new();
@@ -85,10 +85,10 @@ impl Authority {
 }
 
 /// A running server.
-struct Lab {
+pub struct Lab {
     _directory: tempfile::TempDir,
-    authority: Authority,
-    machine: Arc<Machine>,
+    pub authority: Authority,
+    pub machine: Arc<Machine>,
     terminate: CancellationToken,
     running: tokio::task::JoinHandle<i32>,
     log: std::path::PathBuf,
@@ -99,7 +99,7 @@ impl Lab {
         Self::start_with(policy, &[]).await
     }
 
-    async fn start_with(policy: &str, flags: &[&str]) -> Self {
+    pub async fn start_with(policy: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let authority = Authority::new("kubernetes");
@@ -184,7 +184,7 @@ impl Lab {
         }
     }
 
-    async fn connect(
+    pub async fn connect(
         &self,
         client: Option<Client>,
         protocol: &[u8],
@@ -210,7 +210,7 @@ impl Lab {
             .unwrap()
     }
 
-    async fn ask(
+    pub async fn ask(
         &self,
         client: Option<Client>,
         http2: bool,
@@ -236,7 +236,7 @@ impl Lab {
         (parts.status.as_u16(), parts.headers, bytes)
     }
 
-    fn events(&self, id: &str) -> Vec<Value> {
+    pub fn events(&self, id: &str) -> Vec<Value> {
         std::fs::read_to_string(&self.log)
             .unwrap_or_default()
             .lines()
@@ -245,13 +245,13 @@ impl Lab {
             .collect()
     }
 
-    async fn stop(self) -> i32 {
+    pub async fn stop(self) -> i32 {
         self.terminate.cancel();
         self.running.await.unwrap()
     }
 }
 
-fn get(path: &str, id: &str) -> http::Request<Full<bytes::Bytes>> {
+pub fn get(path: &str, id: &str) -> http::Request<Full<bytes::Bytes>> {
     http::Request::builder()
         .uri(format!("https://localhost{path}"))
         .header("host", "localhost")
@@ -260,7 +260,8 @@ fn get(path: &str, id: &str) -> http::Request<Full<bytes::Bytes>> {
         .unwrap()
 }
 
-const EVERYTHING: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n";
+pub const EVERYTHING: &str =
+    "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_are_who_their_certificates_say() {
@@ -337,7 +338,20 @@ async fn large_bodies_and_bad_requests_are_refused() {
     };
     let (status, _, body) = lab.ask(admin(), true, post(vec![b' '; 3 << 20 | 1])).await;
     assert_eq!(status, 413, "{}", String::from_utf8_lossy(&body));
-    assert!(String::from_utf8_lossy(&body).contains("limit is 3145728"));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let text = "Request entity too large: limit is 3145728";
+    assert_eq!(
+        body,
+        serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": text, "reason": "RequestEntityTooLarge", "code": 413})
+    );
+    let events = lab.events("large");
+    assert_eq!(events.len(), 2);
+    assert_eq!(
+        events[1]["responseStatus"],
+        serde_json::json!({"metadata": {}, "status": "Failure", "message": text,
+            "reason": "RequestEntityTooLarge", "code": 413})
+    );
     let (status, _, _) = lab
         .ask(admin(), false, get("/api/v1/watch", "malformed"))
         .await;

@@ -1,12 +1,14 @@
 //! Priority and fairness, as far as clients see it: which flow schema and priority level a request
-//! fell under (`k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`). Nothing is queued: what is
-//! too much is refused at once, as `filters/maxinflight.go` does.
+//! fell under (`k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`). What is too much waits for a quarter of
+//! `--request-timeout`, then it is refused; without fairness at once (`filters/maxinflight.go`). All priority levels
+//! but the exempt one are one queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::api::ApiResponse;
 use super::authz::PRIVILEGED;
@@ -17,6 +19,8 @@ use super::state::ApiState;
 
 /// Bytes of request bodies that may be in memory at once.
 const BODIES: usize = 64 << 20;
+/// Requests that may wait for a place at once: those of a priority level as it is set up (64 queues of 50).
+const QUEUE: usize = 3200;
 /// Requests with large bodies that are handled at once.
 const TURNS: usize = 1;
 
@@ -24,6 +28,9 @@ const TURNS: usize = 1;
 pub struct Limits {
     reading: Option<Arc<Semaphore>>,
     mutating: Option<Arc<Semaphore>>,
+    /// How long a request may wait for a place, and how many may at once.
+    patience: Duration,
+    queue: Semaphore,
     bodies: Arc<Semaphore>,
     turns: Semaphore,
 }
@@ -38,7 +45,8 @@ impl Limits {
         };
         let reading = number("max-requests-inflight");
         let mutating = number("max-mutating-requests-inflight");
-        let (reading, mutating) = if flags.line.bool("enable-priority-and-fairness") {
+        let fair = flags.line.bool("enable-priority-and-fairness");
+        let (reading, mutating) = if fair {
             let both = places(reading.saturating_add(mutating));
             (both.clone(), both)
         } else {
@@ -47,29 +55,44 @@ impl Limits {
         Self {
             reading,
             mutating,
+            patience: if fair {
+                Duration::from_nanos(number("request-timeout") as u64) / 4
+            } else {
+                Duration::ZERO
+            },
+            queue: Semaphore::new(QUEUE),
             bodies: Arc::new(Semaphore::new(BODIES)),
             turns: Semaphore::new(TURNS),
         }
     }
 
-    /// A place for a request, kept while it is handled; exempt requests need none.
-    ///
-    /// # Errors
-    /// When all places are taken: the answer is [`too_many`].
-    pub fn enter(
+    /// A place for a request, kept while it is handled; exempt requests need none. `None`: all places are taken, and
+    /// the answer is [`too_many`].
+    pub async fn enter(
         &self,
         user: &UserInfo,
         info: &RequestInfo,
-    ) -> Result<Option<OwnedSemaphorePermit>, TryAcquireError> {
+    ) -> Option<Option<OwnedSemaphorePermit>> {
         if classify(user, info).1 == "exempt" {
-            return Ok(None);
+            return Some(None);
         }
         let places = if matches!(info.verb.as_str(), "get" | "list" | "watch") {
             &self.reading
         } else {
             &self.mutating
         };
-        places.clone().map(Semaphore::try_acquire_owned).transpose()
+        let Some(places) = places else {
+            return Some(None);
+        };
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Some(Some(place));
+        }
+        if self.patience.is_zero() {
+            return None;
+        }
+        let _turn = self.queue.try_acquire().ok()?;
+        let place = tokio::time::timeout(self.patience, places.clone().acquire_owned()).await;
+        Some(Some(place.ok()?.ok()?))
     }
 
     /// A turn of a request with a large body, once those before it are done.
@@ -192,30 +215,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn both_numbers_are_one_limit_with_fairness_and_two_without() {
+    #[tokio::test]
+    async fn both_numbers_are_one_limit_with_fairness_and_two_without() {
         let user = UserInfo::default();
         let one = [
             "--max-requests-inflight=1",
             "--max-mutating-requests-inflight=1",
         ];
-        let both = limits(&one);
-        let _first = both.enter(&user, &info("list")).unwrap();
-        let _second = both.enter(&user, &info("get")).unwrap();
-        assert!(both.enter(&user, &info("create")).is_err());
+        let mut both = limits(&one);
+        assert_eq!(both.patience, Duration::from_secs(15));
+        let first = both.enter(&user, &info("list")).await.unwrap();
+        let _second = both.enter(&user, &info("get")).await.unwrap();
+        both.patience = Duration::from_millis(1);
+        assert!(both.enter(&user, &info("create")).await.is_none());
+        both.patience = Duration::from_secs(600);
         let masters = UserInfo {
             groups: vec![PRIVILEGED.to_owned()],
             ..UserInfo::default()
         };
-        assert!(both.enter(&masters, &info("create")).is_ok());
+        assert!(both.enter(&masters, &info("create")).await.is_some());
+        let create = info("create");
+        let (entered, ()) = tokio::join!(both.enter(&user, &create), async { drop(first) });
+        assert!(entered.is_some());
 
         let [reading, mutating] = one;
         let apart = limits(&[reading, mutating, "--enable-priority-and-fairness=false"]);
-        let first = apart.enter(&user, &info("list")).unwrap();
-        assert!(apart.enter(&user, &info("list")).is_err());
-        let _other = apart.enter(&user, &info("create")).unwrap();
+        let first = apart.enter(&user, &info("list")).await.unwrap();
+        assert_eq!(apart.patience, Duration::ZERO);
+        assert!(apart.enter(&user, &info("list")).await.is_none());
+        let _other = apart.enter(&user, &info("create")).await.unwrap();
         drop(first);
-        assert!(apart.enter(&user, &info("list")).is_ok());
+        assert!(apart.enter(&user, &info("list")).await.is_some());
     }
 
     #[test]

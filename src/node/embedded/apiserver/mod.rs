@@ -18,6 +18,7 @@ pub mod health;
 mod hooks;
 pub mod http;
 pub mod impersonation;
+mod intake;
 pub mod keypair;
 pub mod kinds;
 pub mod klog;

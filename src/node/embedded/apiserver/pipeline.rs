@@ -6,37 +6,29 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::runtime::RuntimeFlavor;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 use super::api::ApiResponse;
 use super::audit::ending::finish;
 use super::audit::recorder::{Metadata, Recorder};
+use super::deadline::Deadline;
 use super::encoding::{self, Media};
 use super::request::{ApiRequest, AuditContext, RequestInfo, UserInfo, Warnings};
 use super::response::{Form, accepts_gzip, encode, is_unnegotiated};
 use super::state::ApiState;
 use super::status::Status;
 use super::{
-    authn, authz, deadline, flow, health, impersonation, nonresource, registry, request_info,
-    subresources,
+    authn, authz, deadline, flow, health, impersonation, intake, nonresource, registry,
+    request_info, subresources,
 };
 use crate::audit::level::Stage;
 use crate::audit::options::number::quote;
 
-/// Largest body of a request (`MaxRequestBodyBytes`).
-const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// A body is large from here.
 const LARGE: usize = 128 << 10;
-/// Longest a client may take to send its body.
-const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
@@ -78,6 +70,11 @@ pub async fn handle(
 ) -> http::Response<ResponseBody> {
     let (response, form) = process(&state, request, &peer).await;
     encode(response, &form)
+}
+
+fn internal(uri: &str, reason: &str) -> ApiResponse {
+    let text = format!("Internal Server Error: {}: {reason}\n", quote(uri));
+    health::text(500, text, true)
 }
 
 /// Handles a request of the node process itself; the answer is not encoded.
@@ -122,18 +119,11 @@ async fn process(
         .uri
         .path_and_query()
         .map_or_else(|| "/".to_owned(), |p| p.as_str().to_owned());
-    let internal = |reason: &str| {
-        health::text(
-            500,
-            format!("Internal Server Error: {}: {reason}\n", quote(&uri)),
-            true,
-        )
-    };
     let info = match request_info::request_info(&parts.method, &parts.uri, &query) {
         Ok(info) => info,
         Err(error) => {
             let reason = format!("failed to create RequestInfo: {}", error.message);
-            return (internal(&reason), form);
+            return (internal(&uri, &reason), form);
         }
     };
     let audit = AuditContext::default();
@@ -147,7 +137,7 @@ async fn process(
         Ok(_) => authn::authenticate(state, peer, &parts.headers, &info.path),
         Err(status) => Err(status.message.clone()),
     };
-    let mut recorder = Recorder::new(
+    let recorder = Recorder::new(
         &state.audit,
         &audit,
         Metadata {
@@ -160,120 +150,152 @@ async fn process(
             received,
         },
     );
-    let deadline = match deadline {
-        Ok(deadline) => deadline,
-        Err(status) => {
-            state.klog.error(
-                "request_deadline.go:74",
-                &format!("Error - {}: {}", status.message, quote(&uri)),
-            );
-            if let Some(recorder) = &mut recorder {
-                recorder.refused(status.code, &status.message);
-                recorder.stage(Stage::ResponseStarted).await;
-            }
-            return (status.into(), form);
-        }
-    };
-    let user = match user {
-        Ok(user) => user,
-        Err(reason) => {
-            state.klog.error_value(
-                "authentication.go:75",
-                "Unable to authenticate the request",
-                &reason,
-            );
-            let status = Status::new(401, "Unauthorized", "Unauthorized");
-            if let Some(recorder) = &mut recorder {
-                recorder.respond(401, Some(&status.to_json()));
-                recorder.stage(Stage::ResponseStarted).await;
-            }
-            return (status.into(), form);
-        }
-    };
-    if let Some(recorder) = &mut recorder
-        && !recorder.stage(Stage::RequestReceived).await
-    {
-        state.klog.error(
-            "errors.go:86",
-            "\"Unhandled Error\" err=\"failed to store audit event\" logger=\"UnhandledError\"",
-        );
-        return (internal("failed to store audit event"), form);
-    }
-    parts.headers.remove(http::header::AUTHORIZATION);
     let upgrade = parts
         .extensions
         .remove::<hyper::upgrade::OnUpgrade>()
         .filter(|_| wants_upgrade(&parts.headers));
-    let mut call = Call {
-        state,
+    parts.headers.remove(http::header::AUTHORIZATION);
+    let due = deadline.as_ref().ok().copied().flatten();
+    let call = Call {
+        state: state.clone(),
         info,
         parts,
+        uri,
         query,
         audit,
         warnings,
         acceptable: media.err(),
         upgrade,
-        deadline,
+        long_running,
+        deadline: due,
+        is_late: false,
     };
-    let running: Pin<Box<dyn Future<Output = ApiResponse> + Send + '_>> =
-        Box::pin(call.run(user, body, &mut recorder));
-    let handled = AssertUnwindSafe(running).catch_unwind().await;
-    let response = match handled {
-        Ok(response) => response,
-        Err(panic) => {
-            let reason = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-                .unwrap_or_default();
-            state.klog.error(
-                "wrap.go:57",
-                &format!(
-                    "\"apiserver panic'd\" method=\"{}\" URI={} err={}",
-                    call.parts.method,
-                    quote(&uri),
-                    quote(&reason)
-                ),
-            );
-            if let Some(recorder) = &mut recorder {
-                recorder.panicked(&reason);
-                recorder.stage(Stage::Panic).await;
-            }
-            return (
-                health::text(
-                    500,
-                    "This request caused apiserver to panic. Look in the logs for details.\n"
-                        .to_owned(),
-                    true,
-                ),
-                form,
-            );
-        }
+    let handler = match (deadline, user) {
+        (Err(status), _) => call.refuse_timeout(status, recorder).boxed(),
+        (_, Err(reason)) => call.unauthorized(reason, recorder).boxed(),
+        (_, Ok(user)) => call.handle(user, body, recorder).boxed(),
     };
-    // What is not acceptable is answered without the encoder that records.
-    let unrecorded = is_unnegotiated(&response);
-    (
-        finish(response, recorder, long_running, unrecorded, &call.audit).await,
-        form,
-    )
+    (deadline::within(due, &state.shutdown, handler).await, form)
 }
 
-/// A request past authentication.
-struct Call<'a> {
-    state: &'a Arc<ApiState>,
+/// A request whose user is known, or why not.
+struct Call {
+    state: Arc<ApiState>,
     info: RequestInfo,
     parts: http::request::Parts,
+    /// Path and query as sent.
+    uri: String,
     query: Vec<(String, String)>,
     audit: AuditContext,
     warnings: Warnings,
     /// Why the client cannot be answered in a form it accepts.
     acceptable: Option<Status>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
+    long_running: bool,
     /// When its answer is due; those that run for long have none.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
+    /// Whether its time was over before it was done.
+    is_late: bool,
 }
 
-impl Call<'_> {
+impl Call {
+    fn internal(&self, reason: &str) -> ApiResponse {
+        internal(&self.uri, reason)
+    }
+
+    /// A `timeout` that is none goes no further than the filter that reads it.
+    async fn refuse_timeout(self, status: Status, mut recorder: Option<Recorder>) -> ApiResponse {
+        self.state.klog.error(
+            "request_deadline.go:74",
+            &format!("Error - {}: {}", status.message, quote(&self.uri)),
+        );
+        if let Some(recorder) = &mut recorder {
+            recorder.refused(status.code, &status.message);
+            recorder.stage(Stage::ResponseStarted).await;
+        }
+        status.into()
+    }
+
+    async fn unauthorized(self, reason: String, mut recorder: Option<Recorder>) -> ApiResponse {
+        self.state.klog.error_value(
+            "authentication.go:75",
+            "Unable to authenticate the request",
+            &reason,
+        );
+        let status = Status::new(401, "Unauthorized", "Unauthorized");
+        if let Some(recorder) = &mut recorder {
+            recorder.respond(401, Some(&status.to_json()));
+            recorder.stage(Stage::ResponseStarted).await;
+        }
+        status.into()
+    }
+
+    async fn handle(
+        mut self,
+        user: UserInfo,
+        body: RequestBody,
+        mut recorder: Option<Recorder>,
+    ) -> ApiResponse {
+        if let Some(recorder) = &mut recorder
+            && !recorder.stage(Stage::RequestReceived).await
+        {
+            self.state.klog.error(
+                "errors.go:86",
+                "\"Unhandled Error\" err=\"failed to store audit event\" logger=\"UnhandledError\"",
+            );
+            return self.internal("failed to store audit event");
+        }
+        let running: Pin<Box<dyn Future<Output = ApiResponse> + Send + '_>> =
+            Box::pin(self.run(user, body, &mut recorder));
+        let response = match AssertUnwindSafe(running).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => {
+                let reason = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                    .unwrap_or_default();
+                return self.panicked(&reason, recorder).await;
+            }
+        };
+        // What is not acceptable is answered without the encoder that records.
+        let unrecorded = is_unnegotiated(&response);
+        let response = finish(
+            response,
+            recorder,
+            self.long_running,
+            unrecorded,
+            &self.audit,
+        )
+        .await;
+        if self.is_late {
+            deadline::passed()
+        } else {
+            response
+        }
+    }
+
+    async fn panicked(&self, reason: &str, mut recorder: Option<Recorder>) -> ApiResponse {
+        self.state.klog.error(
+            "wrap.go:57",
+            &format!(
+                "\"apiserver panic'd\" method=\"{}\" URI={} err={}",
+                self.parts.method,
+                quote(&self.uri),
+                quote(reason)
+            ),
+        );
+        if let Some(recorder) = &mut recorder {
+            recorder.panicked(reason);
+            recorder.stage(Stage::Panic).await;
+        }
+        health::text(
+            500,
+            "This request caused apiserver to panic. Look in the logs for details.\n".to_owned(),
+            true,
+        )
+    }
+
     async fn run(
         &mut self,
         requestor: UserInfo,
@@ -295,7 +317,7 @@ impl Call<'_> {
             attributes.label_selector = selector("labelSelector");
         }
         let impersonated = impersonation::impersonate(
-            self.state,
+            &self.state,
             &requestor,
             &mut self.parts.headers,
             &attributes,
@@ -310,16 +332,16 @@ impl Call<'_> {
             }
             Err(status) => return refusal(status),
         };
-        let flow = flow::headers(self.state, &user, &self.info);
+        let flow = flow::headers(&self.state, &user, &self.info);
         // What runs for long would hold its place for long.
-        let place = if request_info::is_long_running(&self.info) {
-            Ok(None)
+        let place = if self.long_running {
+            Some(None)
         } else {
-            self.state.limits.enter(&user, &self.info)
+            self.state.limits.enter(&user, &self.info).await
         };
         let mut response = match &place {
-            Ok(_) => self.authorized(user, &attributes, body).await,
-            Err(_) => flow::too_many(),
+            Some(_) => self.authorized(user, &attributes, body).await,
+            None => flow::too_many(),
         };
         // What took over the connection answers for itself.
         if response.code != 101 {
@@ -334,7 +356,7 @@ impl Call<'_> {
         attributes: &authz::Attributes,
         body: RequestBody,
     ) -> ApiResponse {
-        let decision = authz::authorize(self.state, &user, attributes);
+        let decision = authz::authorize(&self.state, &user, attributes);
         self.audit.annotate(
             "authorization.k8s.io/decision",
             if decision.allowed { "allow" } else { "forbid" },
@@ -351,7 +373,7 @@ impl Call<'_> {
     }
 
     async fn dispatch(&mut self, user: UserInfo, body: RequestBody) -> super::api::ApiResult {
-        let state = self.state;
+        let state = &self.state;
         let info = &self.info;
         // Nothing is routed below the old proxy prefix any more.
         let unknown = || {
@@ -401,16 +423,21 @@ impl Call<'_> {
             }
             return Err(status);
         }
-        if resource.is_some() && !request_info::is_long_running(info) {
-            etcd(state, self.deadline).await?;
+        if resource.is_some() && !self.long_running && !intake::etcd(state, self.deadline).await {
+            self.is_late = true;
+            return Err(deadline::exceeded(&info.verb));
         }
         // The room of the body is held until the request is answered.
         let (bytes, _room) = if self.upgrade.is_some() {
             (Bytes::new(), None)
         } else {
-            match read_body(state, body, self.deadline).await? {
-                Some(body) => body,
-                None => return Ok(flow::too_many()),
+            match intake::read_body(state, body, self.deadline).await {
+                Ok(Some(body)) => body,
+                Ok(None) => return Ok(flow::too_many()),
+                Err(status) => {
+                    self.is_late = status.code == 504;
+                    return Err(status);
+                }
             }
         };
         let mut request = ApiRequest {
@@ -436,7 +463,7 @@ impl Call<'_> {
             registry::serve(state, request).await
         };
         if is_large {
-            return aside(state, served).await;
+            return intake::aside(state, served).await;
         }
         served.await
     }
@@ -467,72 +494,6 @@ fn refusal(status: Status) -> ApiResponse {
         http::HeaderValue::from_static("nosniff"),
     ));
     response
-}
-
-/// Without etcd a request waits until its time is over.
-async fn etcd(state: &ApiState, deadline: Option<Instant>) -> Result<(), Status> {
-    let mut up = state.machine.etcd_up.subscribe();
-    if *up.borrow() {
-        return Ok(());
-    }
-    let up = up.wait_for(|up| *up);
-    let waited = match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, up).await,
-        None => Ok(up.await),
-    };
-    match waited {
-        Ok(Ok(_)) => Ok(()),
-        _ => Err(deadline::passed()),
-    }
-}
-
-/// A body and the room it takes; `None` when there is no room for it.
-async fn read_body(
-    state: &ApiState,
-    body: RequestBody,
-    deadline: Option<Instant>,
-) -> Result<Option<(Bytes, Option<OwnedSemaphorePermit>)>, Status> {
-    let reading = async {
-        let mut body = Limited::new(body, BODY_LIMIT);
-        let (mut bytes, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            let Some(more) = state.limits.body(data.len()) else {
-                return Ok(None);
-            };
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
-            }
-            bytes.extend_from_slice(&data);
-        }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Some((bytes.freeze(), room)))
-    };
-    let end = Instant::now() + BODY_TIME;
-    let end = deadline.map_or(end, |deadline| deadline.min(end));
-    match tokio::time::timeout_at(end, reading).await {
-        Ok(Ok(whole)) => Ok(whole),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {BODY_LIMIT}"),
-        )),
-        Ok(Err(error)) => Err(Status::new(400, "BadRequest", error.to_string())),
-        Err(_) => Err(deadline::passed()),
-    }
-}
-
-/// Runs what a large body leads to. Its values take many times its size, and its handling does not
-/// pause: such requests take turns, and not on a thread that others need.
-async fn aside<F: Future>(state: &ApiState, work: F) -> F::Output {
-    let _turn = state.limits.turn().await;
-    let runtime = tokio::runtime::Handle::current();
-    match runtime.runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| runtime.block_on(work)),
-        _ => work.await,
-    }
 }
 
 /// A header as text, whatever its bytes.

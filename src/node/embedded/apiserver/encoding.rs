@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::schema::protobuf;
 use super::status::Status;
 
 /// JSON as Go's encoder writes it: `<`, `>`, `&` and the line separators are escaped.
@@ -74,14 +75,61 @@ fn sorted(value: &Value) -> Value {
 /// A form an object can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
-    /// JSON; also answers clients that would rather have protobuf.
+    /// JSON.
     Json,
     /// YAML.
     Yaml,
+    /// Kubernetes protobuf; what has no message is written as JSON.
+    Protobuf,
 }
 
-/// The first form in `Accept` that we can write (`endpoints/handlers/negotiation`).
-/// Protobuf and CBOR are answered with JSON when JSON is acceptable too, or as a last resort.
+/// A clause of an `Accept` header.
+pub(super) struct Clause<'a> {
+    pub(super) media_type: &'a str,
+    pub(super) parameters: Vec<(&'a str, &'a str)>,
+    quality: f32,
+}
+
+/// The clauses of an `Accept` header, best first.
+pub(super) fn clauses(accept: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<Clause<'_>> = accept
+        .split(',')
+        .filter_map(|clause| {
+            let mut parts = clause.split(';').map(str::trim);
+            let media_type = parts.next()?;
+            let mut quality = 1.0;
+            let mut parameters = Vec::new();
+            for part in parts {
+                if let Some((key, value)) = part.split_once('=') {
+                    let (key, value) = (key.trim(), value.trim().trim_matches('"'));
+                    if key == "q" {
+                        quality = value.parse().unwrap_or(1.0);
+                    } else {
+                        parameters.push((key, value));
+                    }
+                }
+            }
+            Some(Clause {
+                media_type,
+                parameters,
+                quality,
+            })
+        })
+        .collect();
+    // Better quality first, then the more specific type; otherwise as sent.
+    clauses.sort_by(|a, b| {
+        b.quality
+            .total_cmp(&a.quality)
+            .then_with(|| stars(a.media_type).cmp(&stars(b.media_type)))
+    });
+    clauses
+}
+
+fn stars(media_type: &str) -> usize {
+    media_type.matches('*').count()
+}
+
+/// The best form in `Accept` that we can write (`endpoints/handlers/negotiation`).
 ///
 /// # Errors
 /// 406 when the client accepts none.
@@ -90,17 +138,15 @@ pub fn negotiate(accept: Option<&str>) -> Result<Media, Status> {
     if accept.is_empty() {
         return Ok(Media::Json);
     }
-    let mut fallback = None;
-    for clause in accept.split(',') {
-        let media = clause.split(';').next().unwrap_or_default().trim();
-        match media {
-            "application/json" | "application/*" | "*/*" => return Ok(Media::Json),
-            "application/yaml" => return Ok(Media::Yaml),
-            "application/vnd.kubernetes.protobuf" => fallback = Some(Media::Json),
-            _ => {}
-        }
-    }
-    fallback.ok_or_else(|| {
+    let best = clauses(accept)
+        .into_iter()
+        .find_map(|clause| match clause.media_type {
+            "application/json" | "application/*" | "*/*" => Some(Media::Json),
+            "application/yaml" => Some(Media::Yaml),
+            protobuf::CONTENT_TYPE => Some(Media::Protobuf),
+            _ => None,
+        });
+    best.ok_or_else(|| {
         Status::new(
             406,
             "NotAcceptable",
@@ -126,6 +172,22 @@ pub fn wants_pretty(query: &[(String, String)], user_agent: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_form_is_chosen() {
+        let proto = "application/vnd.kubernetes.protobuf";
+        for (accept, media) in [
+            (String::new(), Media::Json),
+            (format!("{proto},application/json"), Media::Protobuf),
+            (format!("application/json,{proto}"), Media::Json),
+            (format!("{proto};q=0.5,application/yaml"), Media::Yaml),
+            (format!("*/*, {proto}"), Media::Protobuf),
+            ("text/html, */*;q=0.1".to_owned(), Media::Json),
+        ] {
+            assert_eq!(negotiate(Some(&accept)), Ok(media), "{accept}");
+        }
+        assert_eq!(negotiate(Some("text/html")).unwrap_err().code, 406);
+    }
 
     #[test]
     fn go_escapes_are_written() {

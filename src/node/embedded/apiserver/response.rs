@@ -8,6 +8,7 @@ use http_body_util::{Full, StreamBody};
 use super::api::{ApiResponse, Body};
 use super::encoding::{self, Media};
 use super::request::Warnings;
+use super::schema::protobuf;
 use crate::audit::options::number::quote;
 
 /// Bodies from this size on are compressed for clients that like that.
@@ -67,8 +68,18 @@ pub(super) fn encode(response: ApiResponse, form: &Form) -> http::Response<Respo
             headers.append(http::header::WARNING, value);
         }
     }
+    let message = match &response.body {
+        Body::Object(value) if form.media == Media::Protobuf && !unnegotiated => {
+            protobuf::encode_object(value)
+        }
+        _ => None,
+    };
     let (content_type, bytes) = match response.body {
         Body::Object(value) => match form.media {
+            Media::Protobuf if message.is_some() => (
+                protobuf::CONTENT_TYPE.to_owned(),
+                Bytes::from(message.unwrap_or_default()),
+            ),
             // The answer to "not acceptable" is written without negotiation, always indented.
             _ if unnegotiated => (
                 "application/json".to_owned(),
@@ -78,11 +89,11 @@ pub(super) fn encode(response: ApiResponse, form: &Form) -> http::Response<Respo
                 "application/yaml".to_owned(),
                 Bytes::from(encoding::yaml(&value)),
             ),
-            Media::Json if form.pretty => (
+            Media::Json | Media::Protobuf if form.pretty => (
                 "application/json".to_owned(),
                 Bytes::from(encoding::pretty_json(&value)),
             ),
-            Media::Json => {
+            Media::Json | Media::Protobuf => {
                 let mut bytes = encoding::json(&value);
                 bytes.push(b'\n');
                 ("application/json".to_owned(), Bytes::from(bytes))

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::target::Target;
 use super::{bad_request, meta};
+use crate::node::embedded::apiserver::encoding::clauses;
 use crate::node::embedded::apiserver::request::ApiRequest;
 use crate::node::embedded::apiserver::status::Status;
 use crate::node::embedded::apiserver::table;
@@ -19,56 +20,11 @@ pub(in crate::node::embedded::apiserver) enum Form {
     Metadata(&'static str),
 }
 
-/// A clause of an `Accept` header.
-struct Clause<'a> {
-    media_type: &'a str,
-    parameters: Vec<(&'a str, &'a str)>,
-    quality: f32,
-}
-
 const MEDIA_TYPES: [&str; 3] = [
     "application/json",
     "application/yaml",
     "application/vnd.kubernetes.protobuf",
 ];
-
-fn clauses(accept: &str) -> Vec<Clause<'_>> {
-    let mut clauses: Vec<Clause<'_>> = accept
-        .split(',')
-        .filter_map(|clause| {
-            let mut parts = clause.split(';').map(str::trim);
-            let media_type = parts.next()?;
-            let mut quality = 1.0;
-            let mut parameters = Vec::new();
-            for part in parts {
-                if let Some((key, value)) = part.split_once('=') {
-                    let (key, value) = (key.trim(), value.trim().trim_matches('"'));
-                    if key == "q" {
-                        quality = value.parse().unwrap_or(1.0);
-                    } else {
-                        parameters.push((key, value));
-                    }
-                }
-            }
-            Some(Clause {
-                media_type,
-                parameters,
-                quality,
-            })
-        })
-        .collect();
-    // Better quality first, then the more specific type; otherwise as sent.
-    clauses.sort_by(|a, b| {
-        b.quality
-            .total_cmp(&a.quality)
-            .then_with(|| stars(a.media_type).cmp(&stars(b.media_type)))
-    });
-    clauses
-}
-
-fn stars(media_type: &str) -> usize {
-    media_type.matches('*').count()
-}
 
 fn offers(media_type: &str) -> bool {
     media_type.is_empty()

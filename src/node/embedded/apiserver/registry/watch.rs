@@ -1,4 +1,4 @@
-//! Watches: frames of JSON (`pkg/endpoints/handlers/watch.go`, `pkg/storage/cacher` of k8s.io/apiserver).
+//! Watches: frames of JSON or protobuf (`pkg/endpoints/handlers/watch.go`, `pkg/storage/cacher` of k8s.io/apiserver).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use super::options::{self, ListOptions};
 use super::target::Target;
 use super::{convert, list, meta};
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult, Body};
+use crate::node::embedded::apiserver::encoding::{self, Media};
 use crate::node::embedded::apiserver::request::ApiRequest;
+use crate::node::embedded::apiserver::schema::protobuf;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
 use crate::node::embedded::apiserver::table;
@@ -57,13 +59,22 @@ pub(super) async fn serve(
     } else {
         None
     };
-    let frames = Frames {
+    let mut frames = Frames {
         target,
         name,
         form,
         include,
         options,
         columns_sent: false,
+        protobuf: false,
+    };
+    // What has no message is watched as JSON.
+    let wanted = encoding::negotiate(request.header("accept")) == Ok(Media::Protobuf);
+    frames.protobuf = wanted && frames.has_message();
+    let content_type = if frames.protobuf {
+        "application/vnd.kubernetes.protobuf;stream=watch"
+    } else {
+        "application/json"
     };
     let follow = Follow::start(state, frames, asked);
     let chunks = futures_util::stream::unfold(follow, |mut follow| async move {
@@ -74,7 +85,7 @@ pub(super) async fn serve(
         code: 200,
         headers: Vec::new(),
         body: Body::Stream {
-            content_type: "application/json".to_owned(),
+            content_type: content_type.to_owned(),
             chunks: Box::pin(chunks),
         },
     })
@@ -89,6 +100,8 @@ struct Frames {
     include: table::Include,
     options: ListOptions,
     columns_sent: bool,
+    /// Whether frames are protobuf.
+    protobuf: bool,
 }
 
 impl Frames {
@@ -134,7 +147,25 @@ impl Frames {
                 )
             }
         };
-        line(kind, &object)
+        self.event(kind, &object)
+    }
+
+    /// Whether objects as this watch shows them have a protobuf message.
+    fn has_message(&self) -> bool {
+        let object = empty_object(&self.target);
+        match self.form {
+            Form::Object => protobuf::encode_object(&object).is_some(),
+            Form::Metadata(_) => true,
+            Form::Table(_) => false,
+        }
+    }
+
+    fn event(&self, kind: &str, object: &Value) -> Vec<u8> {
+        if self.protobuf {
+            protobuf::watch_frame(kind, object).unwrap_or_default()
+        } else {
+            line(kind, object)
+        }
     }
 
     /// The frame of a change, if the watch sees it.
@@ -245,7 +276,7 @@ impl Follow {
         let watcher = match watcher {
             Ok(watcher) => Some(watcher),
             Err(error) => {
-                pending.push_back(gone(state, &error, asked));
+                pending.push_back(frames.event("ERROR", &gone(state, &error, asked)));
                 None
             }
         };
@@ -316,8 +347,8 @@ fn lasting(asked: Option<i64>) -> Duration {
     }
 }
 
-/// The ERROR frame of a watch that starts too far in the past.
-fn gone(state: &ApiState, error: &StoreError, asked: u64) -> Vec<u8> {
+/// The object of the ERROR event of a watch that starts too far in the past.
+fn gone(state: &ApiState, error: &StoreError, asked: u64) -> Value {
     let status = match error {
         StoreError::Compacted => Status::new(
             410,
@@ -329,7 +360,7 @@ fn gone(state: &ApiState, error: &StoreError, asked: u64) -> Vec<u8> {
         ),
         other => Status::new(500, "InternalError", other.to_string()),
     };
-    line("ERROR", &status.to_json())
+    status.to_json()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::table::{StructId, Types, types};
 use read::{Reader, Wire, message, text_of};
 
-pub use write::encode;
+pub use write::{encode, encode_object, watch_frame};
 
 /// What a protobuf body starts with.
 pub const PREFIX: &[u8] = b"k8s\0";

@@ -32,6 +32,28 @@ pub fn encode(group: &str, version: &str, kind: &str, object: &Value) -> Option<
     Some(out)
 }
 
+/// Encodes an object that names its type.
+#[must_use]
+pub fn encode_object(object: &Value) -> Option<Vec<u8>> {
+    let api_version = object.get("apiVersion")?.as_str()?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    encode(group, version, object.get("kind")?.as_str()?, object)
+}
+
+/// The frame of an event in a watch: its length and a `metav1.WatchEvent` without envelope, around the object with its own
+/// (`pkg/util/framer`, `RawSerializer`). `None` for an object that has no message.
+#[must_use]
+pub fn watch_frame(kind: &str, object: &Value) -> Option<Vec<u8>> {
+    let mut raw = Vec::new();
+    put_bytes(&mut raw, 1, &encode_object(object)?);
+    let mut event = Vec::new();
+    put_bytes(&mut event, 1, kind.as_bytes());
+    put_bytes(&mut event, 2, &raw);
+    let mut frame = u32::try_from(event.len()).ok()?.to_be_bytes().to_vec();
+    frame.append(&mut event);
+    Some(frame)
+}
+
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);

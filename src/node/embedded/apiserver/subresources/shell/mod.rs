@@ -62,6 +62,8 @@ pub(super) struct Shell {
     depth: u8,
     /// Command and arguments of the container, or what its image starts.
     program: Vec<String>,
+    /// What the first process is called.
+    title: String,
     /// Whether the container's process has an open input.
     stdin: bool,
     /// Whether the image has no shell and no tools.
@@ -116,6 +118,7 @@ impl Shell {
             hostname,
             user,
             program: program(&spec),
+            title: title(&spec),
             stdin: spec.get("stdin") == Some(&Value::Bool(true)),
             bare: is_bare(text_at(&spec, "/image")),
             ..Self::default()
@@ -131,7 +134,7 @@ impl Shell {
             (
                 "/etc/hosts",
                 format!(
-                    "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n{ip}\t{}\n",
+                    "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n{ip}\t{}\n",
                     self.hostname
                 ),
             ),
@@ -668,21 +671,33 @@ fn program(spec: &Value) -> Vec<String> {
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect();
-    let image = text_at(spec, "/image");
-    let base = image.rsplit('/').next().unwrap_or(image);
-    let base = base.split([':', '@']).next().unwrap_or(base);
+    let base = base_name(text_at(spec, "/image"));
     if words.is_empty() && matches!(base, "busybox" | "alpine" | "ubuntu" | "debian" | "bash") {
         return vec!["sh".to_owned()];
     }
     words
 }
 
+/// An image's name without registry and tag.
+fn base_name(image: &str) -> &str {
+    let base = image.rsplit('/').next().unwrap_or(image);
+    base.split([':', '@']).next().unwrap_or(base)
+}
+
+/// What the first process of a container is called.
+fn title(spec: &Value) -> String {
+    let words = program(spec);
+    match base_name(text_at(spec, "/image")) {
+        "nginx" if words.is_empty() => "nginx: master process nginx -g daemon off;".to_owned(),
+        base if words.is_empty() => base.to_owned(),
+        _ => words.join(" "),
+    }
+}
+
 /// Images that have one program and nothing else.
 fn is_bare(image: &str) -> bool {
-    let name = image.rsplit('/').next().unwrap_or(image);
-    let name = name.split([':', '@']).next().unwrap_or(name);
     matches!(
-        name,
+        base_name(image),
         "kube-apiserver"
             | "kube-controller-manager"
             | "kube-scheduler"

@@ -104,14 +104,12 @@ impl Shell {
             } else {
                 "Linux\n".to_owned()
             }),
-            "date" => Outcome::text(
-                self.now()
-                    .strftime("%a %b %e %H:%M:%S UTC %Y\n")
-                    .to_string(),
-            ),
+            "date" => self.date(arguments),
             "ps" => Outcome::text(format!(
-                "PID   USER     TIME  COMMAND\n    1 {0}      0:00 pause\n   29 {0}      0:00 ps\n",
-                if self.user == 0 { "root" } else { "app" }
+                "PID   USER     TIME  COMMAND\n    1 {0}      0:00 {1}\n   29 {0}      0:00 {name} {2}\n",
+                if self.user == 0 { "root" } else { "app" },
+                self.title,
+                arguments.join(" ")
             )),
             "cat" | "head" | "tail" | "sort" => self.cat(name, arguments, input),
             "ls" => self.ls(arguments, &operands),
@@ -154,7 +152,7 @@ impl Shell {
                 1,
             ),
             shell if is_shell(shell) => self.run(argv, input),
-            "nginx" => Outcome::error("nginx version: nginx/1.27.5\n", 0),
+            "nginx" => Outcome::error("nginx version: nginx/1.29.0\n", 0),
             _ => Outcome::error(format!("sh: {program}: not found\n"), 127),
         }
     }
@@ -272,6 +270,17 @@ impl Shell {
             _ => false,
         };
         Outcome::code(i32::from(!holds))
+    }
+
+    /// The time, in the form that is asked for.
+    fn date(&self, arguments: &[String]) -> Outcome {
+        let asked = arguments.iter().find_map(|word| word.strip_prefix('+'));
+        let now = self.now().to_zoned(jiff::tz::TimeZone::UTC);
+        let form = asked.unwrap_or("%a %b %e %H:%M:%S UTC %Y");
+        match jiff::fmt::strtime::format(form, &now) {
+            Ok(text) => Outcome::text(text + "\n"),
+            Err(_) => Outcome::text(format!("{form}\n")),
+        }
     }
 
     fn ls(&self, arguments: &[String], operands: &[&String]) -> Outcome {

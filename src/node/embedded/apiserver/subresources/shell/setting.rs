@@ -39,18 +39,63 @@ pub(super) fn environment(
         };
         all.extend(data(state, kind, namespace, name));
     }
-    for (key, value) in [
-        ("KUBERNETES_SERVICE_HOST", "10.96.0.1"),
-        ("KUBERNETES_SERVICE_PORT", "443"),
-        ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
-        ("KUBERNETES_PORT", "tcp://10.96.0.1:443"),
-        ("KUBERNETES_PORT_443_TCP", "tcp://10.96.0.1:443"),
-        ("KUBERNETES_PORT_443_TCP_PROTO", "tcp"),
-        ("KUBERNETES_PORT_443_TCP_PORT", "443"),
-        ("KUBERNETES_PORT_443_TCP_ADDR", "10.96.0.1"),
-        ("HOME", "/root"),
-    ] {
-        all.push((key.to_owned(), value.to_owned()));
+    if pod.pointer("/spec/enableServiceLinks") != Some(&Value::Bool(false)) {
+        let mine = format!("/registry/core/services/{namespace}/");
+        let born = text_at(pod, "/metadata/creationTimestamp");
+        for service in state.store.list(&mine).0 {
+            let is_older = text_at(&service.value, "/metadata/creationTimestamp") <= born;
+            if is_older && text_at(&service.value, "/metadata/name") != "kubernetes" {
+                all.extend(service_variables(&service.value));
+            }
+        }
+    }
+    // The API server's service is known in every namespace.
+    let api = "/registry/core/services/default/kubernetes";
+    if let Some(service) = state.store.get(api) {
+        all.extend(service_variables(&service.value));
+    }
+    all.push(("HOME".to_owned(), "/root".to_owned()));
+    all
+}
+
+/// Where a service is, as variables (`pkg/kubelet/envvars/envvars.go`).
+fn service_variables(service: &Value) -> Vec<(String, String)> {
+    let ip = text_at(service, "/spec/clusterIP");
+    let ports = items(service, "/spec/ports");
+    let number = |port: &Value| port.get("port").map_or_else(String::new, Value::to_string);
+    let (false, Some(first)) = (matches!(ip, "" | "None"), ports.first()) else {
+        return Vec::new();
+    };
+    let upper = |text: &str| text.to_uppercase().replace('-', "_");
+    let name = upper(text_at(service, "/metadata/name"));
+    let mut all = vec![
+        (format!("{name}_SERVICE_HOST"), ip.to_owned()),
+        (format!("{name}_SERVICE_PORT"), number(first)),
+    ];
+    for port in ports {
+        let own = text_at(port, "/name");
+        if !own.is_empty() {
+            all.push((format!("{name}_SERVICE_PORT_{}", upper(own)), number(port)));
+        }
+    }
+    for (at, port) in ports.iter().enumerate() {
+        let protocol = match text_at(port, "/protocol") {
+            "" => "TCP",
+            protocol => protocol,
+        };
+        let lower = protocol.to_lowercase();
+        let number = number(port);
+        let address = format!("{lower}://{ip}:{number}");
+        if at == 0 {
+            all.push((format!("{name}_PORT"), address.clone()));
+        }
+        let prefix = format!("{name}_PORT_{number}_{protocol}");
+        all.extend([
+            (prefix.clone(), address),
+            (format!("{prefix}_PROTO"), lower),
+            (format!("{prefix}_PORT"), number),
+            (format!("{prefix}_ADDR"), ip.to_owned()),
+        ]);
     }
     all
 }

@@ -1,6 +1,9 @@
 //! Clients that were not made for ckslab against a sandbox lab: a kubectl's streams, one many versions older, and
 //! the Python package. The latter two are run by `.ci/run`, which fetches them.
 
+mod protobuf;
+mod rust;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;

@@ -199,6 +199,31 @@ impl Cluster {
             )
     }
 
+    /// Waits until the controllers have done what the last command gave them to do, as they had when the
+    /// next one was recorded: those were a quarter of a second apart, and no two machines are as fast.
+    pub(super) async fn settle(&self) {
+        const QUIET: Duration = Duration::from_millis(150);
+        let store = &self.machine.store;
+        let settled = async {
+            let mut seen = store.revision();
+            loop {
+                tokio::time::sleep(QUIET).await;
+                let now = store.revision();
+                if now == seen {
+                    return;
+                }
+                seen = now;
+            }
+        };
+        // What never ends (a controller that tries again for ever) is seen as it is then.
+        let _ = tokio::time::timeout(QUIET * 20, settled).await;
+    }
+
+    /// The last change of the cluster.
+    pub(super) fn revision(&self) -> u64 {
+        self.machine.store.revision()
+    }
+
     /// Runs the command of a step.
     pub(super) async fn run(&self, step: &Value, token: &str) -> Outcome {
         let words: Vec<String> = step["argv"]

@@ -88,8 +88,13 @@ async fn replay(path: &Path, kubectl: &Path, same_client: bool) -> Tally {
     let mut cluster = Cluster::raise(&head, kubectl).await;
     let mut tally = Tally::default();
     let mut token = String::new();
+    let mut revision = 0;
     for step in rows {
         let n = step["n"].as_u64().unwrap();
+        if cluster.revision() != revision {
+            cluster.settle().await;
+        }
+        revision = cluster.revision();
         let outcome = cluster.run(&step, &token).await;
         let wanted: Vec<Value> = step["events"]
             .as_array()

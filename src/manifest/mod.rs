@@ -5,6 +5,7 @@
 
 mod defaults;
 mod handler;
+mod other;
 mod types;
 mod validate;
 
@@ -385,32 +386,9 @@ fn check_kind(json: &Value) -> Result<(), String> {
     if (version.as_str(), kind.as_str()) == ("v1", "Pod") {
         return Ok(());
     }
-    let core_kinds = [
-        "Service",
-        "Secret",
-        "ConfigMap",
-        "Namespace",
-        "Node",
-        "PodList",
-        "List",
-        "Endpoints",
-        "ServiceAccount",
-        "PersistentVolume",
-        "PersistentVolumeClaim",
-        "Event",
-        "PodTemplate",
-        "ReplicationController",
-        "LimitRange",
-        "ResourceQuota",
-        "Binding",
-    ];
-    let apps_kinds = ["Deployment", "DaemonSet", "StatefulSet", "ReplicaSet"];
-    let known = (version == "v1" && core_kinds.contains(&kind.as_str()))
-        || (version == "apps/v1" && apps_kinds.contains(&kind.as_str()));
-    if known {
-        // The real text goes on with a Go dump of the whole object.
-        let package = if version == "v1" { "core" } else { "apps" };
-        return Err(format!("invalid pod: &{package}.{kind}{{...}}"));
+    let refusal = (version == "v1").then(|| other::refusal(&kind, json));
+    if let Some(text) = refusal.flatten() {
+        return Err(text);
     }
     Err(format!(
         "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"{SCHEME}\""

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use base64::Engine;
 use serde_json::{Map, Value};
 
 /// `TYPE: field GO-TYPE, ...` of every struct below Pod. Types that are not listed here and not
@@ -98,6 +99,16 @@ PodReadinessGate: conditionType v1.PodConditionType
 PodOS: name v1.OSName
 PodSchedulingGate: name string
 PodResourceClaim: name string, resourceClaimName string, resourceClaimTemplateName string
+ConfigMap: kind string, apiVersion string, metadata v1.ObjectMeta, immutable bool, data map[string]string, binaryData map[string][]uint8
+Secret: kind string, apiVersion string, metadata v1.ObjectMeta, immutable bool, data map[string][]uint8, stringData map[string]string, type v1.SecretType
+Namespace: kind string, apiVersion string, metadata v1.ObjectMeta, spec v1.NamespaceSpec
+NamespaceSpec: finalizers []v1.FinalizerName
+ServiceAccount: kind string, apiVersion string, metadata v1.ObjectMeta, secrets []v1.ObjectReference, imagePullSecrets []v1.LocalObjectReference, automountServiceAccountToken bool
+ObjectReference: kind string, namespace string, name string, uid types.UID, apiVersion string, resourceVersion string, fieldPath string
+Service: kind string, apiVersion string, metadata v1.ObjectMeta, spec v1.ServiceSpec
+ServiceSpec: ports []v1.ServicePort, selector map[string]string, clusterIP string, clusterIPs []string, type v1.ServiceType, externalIPs []string, sessionAffinity v1.ServiceAffinity, loadBalancerIP string, loadBalancerSourceRanges []string, externalName string, externalTrafficPolicy v1.ServiceExternalTrafficPolicy, healthCheckNodePort int32, publishNotReadyAddresses bool, sessionAffinityConfig v1.SessionAffinityConfig, ipFamilies []v1.IPFamily, ipFamilyPolicy v1.IPFamilyPolicy, allocateLoadBalancerNodePorts bool, loadBalancerClass string, internalTrafficPolicy v1.ServiceInternalTrafficPolicy, trafficDistribution string
+ServicePort: name string, protocol v1.Protocol, appProtocol string, port int32, targetPort intstr.IntOrString, nodePort int32
+SessionAffinityConfig:
 Affinity:
 TopologySpreadConstraint:
 ";
@@ -131,15 +142,26 @@ fn fields(go_type: &str) -> Option<&'static Fields> {
 /// # Errors
 /// The first type error, as Go words it.
 pub(super) fn decode_pod(value: &Value) -> Result<Value, String> {
+    decode(value, "Pod")
+}
+
+/// Decodes a JSON value as an object of this kind, which must be in the table.
+///
+/// # Errors
+/// The first type error, as Go words it.
+pub(super) fn decode(value: &Value, kind: &str) -> Result<Value, String> {
+    let Some((kind, _)) = table().get_key_value(kind) else {
+        return Ok(Value::Null);
+    };
     let mut decoder = Decoder {
         first: None,
         structs: Vec::new(),
         path: Vec::new(),
     };
-    let pod = decoder.value(value, "v1.Pod");
+    let object = decoder.of_kind(value, kind);
     match decoder.first {
         Some(error) => Err(error),
-        None => Ok(pod.unwrap_or(Value::Null)),
+        None => Ok(object.unwrap_or(Value::Null)),
     }
 }
 
@@ -170,6 +192,10 @@ impl Decoder {
         None
     }
 
+    fn of_kind(&mut self, value: &Value, kind: &'static str) -> Option<Value> {
+        self.object(value, kind, table().get(kind)?)
+    }
+
     /// The decoded value; `None` where the field stays unset (null or an error).
     fn value(&mut self, value: &Value, go_type: &'static str) -> Option<Value> {
         if value.is_null() {
@@ -177,6 +203,7 @@ impl Decoder {
         }
         if let Some(element) = go_type.strip_prefix("[]") {
             return match value {
+                Value::String(text) if element == "uint8" => self.bytes(text),
                 Value::Array(items) => Some(Value::Array(
                     items
                         .iter()
@@ -189,6 +216,7 @@ impl Decoder {
         }
         match go_type {
             "map[string]string" => self.map(value, go_type, "string"),
+            "map[string][]uint8" => self.map(value, go_type, "[]uint8"),
             "v1.ResourceList" => self.map(value, go_type, "resource.Quantity"),
             "bool" => match value {
                 Value::Bool(_) => Some(value.clone()),
@@ -297,6 +325,21 @@ impl Decoder {
             Some(value.clone())
         } else {
             self.mismatch(&format!("number {number}"), go_type)
+        }
+    }
+
+    /// Bytes: a string in base 64, kept as it is.
+    fn bytes(&mut self, text: &str) -> Option<Value> {
+        match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(_) => Some(Value::from(text)),
+            Err(error) => {
+                let at = match error {
+                    base64::DecodeError::InvalidByte(at, _)
+                    | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+                    _ => text.len(),
+                };
+                self.fail(format!("illegal base64 data at input byte {at}"))
+            }
         }
     }
 

@@ -142,6 +142,8 @@ pub(super) struct Sim {
     pub(super) seen: Vec<ContainerSnapshot>,
     pub(super) old: String,
     old_end: Duration,
+    /// Whether the first server was known to be ready at the first edit.
+    ready: bool,
     /// When the first server refused connections.
     closed: Duration,
     /// When the first edit comes, since the node came up; scans come every 20 seconds.
@@ -226,6 +228,7 @@ impl Sim {
             seen: Vec::new(),
             old: String::new(),
             old_end: Duration::ZERO,
+            ready: false,
             closed: Duration::ZERO,
             t0: Duration::ZERO,
             stubborn,
@@ -486,7 +489,7 @@ impl Sim {
     /// When a server answers. The first edit came when the first server had just come up.
     fn up_at(&self, server: &Server) -> Duration {
         let quiet = server.started + START_UP;
-        if server.started < self.t0 {
+        if server.started < self.t0 && !self.ready {
             quiet.max(self.t0.saturating_sub(Duration::from_secs(1)))
         } else {
             quiet
@@ -545,11 +548,14 @@ impl Sim {
         // The first server was started as long before the edit as in the recording.
         let containers = case["containers"].as_array().unwrap();
         let old = containers.iter().find(|c| c["is_baseline"] == true);
-        let age = old
-            .and_then(|c| c["created_t"].as_f64())
-            .map_or(50.0, |t| (0.7 - t).clamp(6.0, 50.0));
-        // A cluster had written its events before.
-        let age = if stubborn { 50.0 } else { age };
+        sim.ready = was_ready(case);
+        let created = old.and_then(|c| c["created_t"].as_f64());
+        let age = match created {
+            // A cluster had written its events before.
+            _ if stubborn => 50.0,
+            Some(created) => age(case, created).clamp(6.0, sim.t0.as_secs_f64() - 1.0),
+            None => 50.0,
+        };
         sim.run(sim.t0 - Duration::from_secs_f64(age));
         let manifest = format!("{MANIFESTS}/kube-apiserver.yaml");
         sim.node
@@ -606,6 +612,30 @@ impl Sim {
 
     fn at(&self, seconds: f64) -> Duration {
         self.t0 + Duration::from_secs_f64(seconds.max(0.0))
+    }
+}
+
+/// Whether the kubelet knew the first server to be ready.
+fn was_ready(case: &Value) -> bool {
+    let ready = case.pointer("/pod_status/0/pods/0/containers/0/ready");
+    ready == Some(&Value::Bool(true))
+}
+
+/// How long before the edit the recorded kubelet began with the first pod: its probe workers tick since
+/// then, and tell.
+fn age(case: &Value, created: f64) -> f64 {
+    if was_ready(case) {
+        return (0.7 - created).max(50.0);
+    }
+    let lines = case["kubelet_log_higher_verbosity"].as_array().unwrap();
+    let startup = lines.iter().find(|e| {
+        let line = text(e, "/line");
+        line.contains("SyncLoop (probe)") && line.contains("probe=\"startup\"")
+    });
+    let tick = startup.and_then(|e| e["t"].as_f64()).filter(|t| *t < 10.0);
+    match tick {
+        Some(tick) => 10.0 * ((tick - created + 0.1) / 10.0).ceil() - tick + 0.05,
+        None => 0.7 - created,
     }
 }
 

@@ -10,6 +10,8 @@ use crate::node::embedded::snapshot::{ContainerState, Sandbox};
 
 /// How long the kubelet waits for volumes before it says so (`podAttachAndMountTimeout`).
 const MOUNT_TIMEOUT: Duration = Duration::from_secs(123);
+/// How long making a sandbox takes at least, with the directories and limits of its pod; at most 600 ms more.
+const SANDBOX: Duration = Duration::from_millis(150);
 /// In fast pace, how often the hostPath files of a pod in trouble are looked at. A documented
 /// short cut: a repair on the node takes effect at once instead of at the next retry.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
@@ -146,6 +148,7 @@ impl Kubelet {
                         && matches!(p.phase, Phase::Active { .. } | Phase::Terminating)
                 });
                 let retry = now + self.jittered(Duration::from_secs(10));
+                let retry = self.tick(retry);
                 if let Some(pod) = self.pods.get_mut(index) {
                     pod.phase = if blocked {
                         Phase::Queued { retry }
@@ -157,7 +160,7 @@ impl Kubelet {
             }
             Phase::Active { since } => {
                 let mut moved = self.mount(index);
-                moved |= self.sync_due(index);
+                moved |= self.work(index);
                 moved |= self.run_pod(index, since);
                 moved
             }
@@ -170,6 +173,7 @@ impl Kubelet {
         let wall = self.now.wall;
         let worker_start = since + self.scaled(Duration::from_millis(50));
         let timeout = self.scaled(MOUNT_TIMEOUT);
+        let making = self.scaled(SANDBOX) + self.dice_up_to(600);
         let Some(pod) = self.pods.get_mut(index) else {
             return false;
         };
@@ -180,7 +184,7 @@ impl Kubelet {
         let mut moved = false;
         if pod.start_time.is_none() {
             pod.start_time = Some(wall);
-            self.synced(index);
+            self.sync_pod(index);
             moved = true;
         }
         let Some(pod) = self.pods.get_mut(index) else {
@@ -203,12 +207,16 @@ impl Kubelet {
             }
             return moved;
         }
+        if pod.probed_since.is_none() {
+            pod.probed_since = Some(now);
+        }
         let lost = pod.sandbox.as_ref().is_some_and(|s| !s.ready);
         let alive = self
             .records
             .iter()
             .any(|r| r.view.pod_uid == uid && r.view.state == ContainerState::Running);
         if pod.sandbox.is_none() || (lost && !alive) {
+            pod.sandbox_up = now + making;
             pod.sandboxes += 1;
             let attempt = pod.sandboxes - 1;
             pod.sandbox = Some(Sandbox {
@@ -218,6 +226,8 @@ impl Kubelet {
                 attempt,
             });
             moved = true;
+            let listed = self.relist_after(now + making);
+            self.wake_at(&uid, &[listed]);
             if attempt > 0 {
                 self.initialize_again(index);
                 let text = "Pod sandbox changed, it will be killed and re-created.";
@@ -227,6 +237,9 @@ impl Kubelet {
         let Some(pod) = self.pods.get(index) else {
             return moved;
         };
+        if now < pod.sandbox_up {
+            return moved;
+        }
         let count = pod.work.len();
         for container in 0..count {
             moved |= self.run_container(index, container);
@@ -266,8 +279,15 @@ impl Kubelet {
             Step::PostStart { id, until, problem } if until <= now => {
                 Some(self.after_hook(index, container, id, problem))
             }
-            Step::Exited { noticed } if noticed <= now => Some(self.after_exit(index, container)),
-            Step::BackOff { until, .. } if until <= now => {
+            Step::Exited { noticed } if noticed <= now => {
+                self.sync_pod(index);
+                Some(self.after_exit(index, container))
+            }
+            Step::BackOff { expiry, until, .. } if until <= now => {
+                self.sync_once(index);
+                if now < expiry {
+                    return true;
+                }
                 self.note_restart(&spec.uid, &container.name);
                 Some(Step::Create { at: now })
             }
@@ -319,7 +339,11 @@ impl Kubelet {
         let waiting = pod.volumes.iter().filter(|v| !v.ready);
         waiting.for_each(|v| consider(v.retry));
         if matches!(pod.phase, Phase::Active { .. }) {
-            pod.syncs.iter().for_each(|at| consider(*at));
+            pod.wakes.iter().for_each(|at| consider(*at));
+            pod.worker.deadline().into_iter().for_each(&mut *consider);
+            if pod.sandbox_up > self.now.at {
+                consider(pod.sandbox_up);
+            }
             if pod.start_time.is_some() {
                 consider(pod.resync);
             }
@@ -340,12 +364,7 @@ impl Kubelet {
                 Step::CreateFailed { retry, .. } => consider(*retry),
                 Step::Exited { noticed } => consider(*noticed),
                 Step::PostStart { until, .. } => consider(*until),
-                Step::BackOff { until, shown, .. } => {
-                    consider(*until);
-                    if *shown > self.now.at {
-                        consider(*shown);
-                    }
-                }
+                Step::BackOff { until, .. } => consider(*until),
                 Step::Idle | Step::Hopeless { .. } | Step::Running { .. } | Step::Done => {}
             }
         }

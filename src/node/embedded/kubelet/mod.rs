@@ -27,6 +27,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod volume;
+mod worker;
 
 pub use edge::{REQUESTS, run};
 pub use sync::{ApiView, Mirror};

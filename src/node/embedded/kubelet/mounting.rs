@@ -96,9 +96,8 @@ impl Kubelet {
         if changed {
             for work in &mut pod.work {
                 match &mut work.step {
-                    Step::BackOff { until, .. } | Step::CreateFailed { retry: until, .. } => {
-                        *until = now;
-                    }
+                    Step::BackOff { expiry, until, .. } => (*expiry, *until) = (now, now),
+                    Step::CreateFailed { retry, .. } => *retry = now,
                     _ => {}
                 }
             }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::probe::Probes;
 use super::source::Found;
+use super::worker::Worker;
 use crate::manifest::StaticPod;
 use crate::node::embedded::snapshot::{ContainerSnapshot, Sandbox};
 
@@ -62,10 +63,12 @@ pub(super) enum Step {
     Running { id: String },
     /// Ended; the kubelet notices at `noticed`.
     Exited { noticed: Duration },
-    /// Waits in crash back-off.
+    /// Waits in crash back-off, which ends at `expiry`; the worker looks again at `until`. The status tells from its second
+    /// look on.
     BackOff {
+        expiry: Duration,
         until: Duration,
-        shown: Duration,
+        shown: bool,
         text: String,
     },
     /// Ended and stays so (`restartPolicy`).
@@ -79,6 +82,8 @@ pub(super) struct Work {
     pub step: Step,
     /// Why its latest start counts as failed though its process ran.
     pub problem: Option<(&'static str, String)>,
+    /// The container before the latest one, which the runtime has no more and the status still tells of.
+    pub before: Option<Record>,
 }
 
 /// A volume on its way.
@@ -108,8 +113,13 @@ pub(super) struct Pod {
     pub conditions: BTreeMap<&'static str, (bool, Timestamp)>,
     pub fingerprint: u64,
     pub look_again: Duration,
-    /// When its worker looks at it again though nothing else is due.
-    pub syncs: Vec<Duration>,
+    /// When its sandbox is up.
+    pub sandbox_up: Duration,
+    /// Since when probe workers tick for it.
+    pub probed_since: Option<Duration>,
+    /// When something wakes its worker.
+    pub wakes: Vec<Duration>,
+    pub worker: Worker,
     /// When it does so for no reason (`syncFrequency`).
     pub resync: Duration,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::journal::Moment;
+use super::worker::beat;
 use crate::manifest::{Container, Probe};
 use crate::node::embedded::pace::Pace;
 
@@ -65,6 +67,8 @@ struct Worker {
 pub(super) struct Probes {
     workers: Vec<Worker>,
     started_at: Duration,
+    /// Since when the workers tick.
+    ticking: Duration,
 }
 
 /// What an answer leads to.
@@ -77,12 +81,27 @@ pub(super) enum Verdict {
 }
 
 impl Probes {
-    /// Workers of a container that starts at `now`.
-    pub fn start(container: &Container, now: Duration, pace: Pace) -> Self {
+    /// Workers of a container that starts at `now`. They tick since the pod was first run, and wait out the initial delay,
+    /// counted from the whole second in which the container started, as its status has it.
+    pub fn start(container: &Container, now: Moment, ticking: Duration, pace: Pace) -> Self {
+        let wall = now.wall.subsec_nanosecond();
+        let part = Duration::from_nanos(u64::try_from(wall).unwrap_or(0));
+        let now = now.at;
+        let first = |probe: &Probe| match pace {
+            Pace::Real => {
+                let delay = Duration::from_secs(probe.initial_delay);
+                let later = now + Duration::from_nanos(1);
+                beat(
+                    ticking,
+                    period(probe),
+                    later.max((now + delay).saturating_sub(part)),
+                )
+            }
+            Pace::Fast => now + pace.scale(Duration::from_secs(probe.initial_delay.max(1))),
+        };
         let of = |kind, probe: &Option<Probe>| {
             probe.clone().map(|probe| Worker {
-                // The worker ticks from the start on and waits out the initial delay.
-                next: now + pace.scale(Duration::from_secs(probe.initial_delay.max(1))),
+                next: first(&probe),
                 kind,
                 probe,
                 in_flight: false,
@@ -99,6 +118,7 @@ impl Probes {
         Self {
             workers: workers.into_iter().flatten().collect(),
             started_at: now,
+            ticking,
         }
     }
 
@@ -163,11 +183,12 @@ impl Probes {
     ) -> Verdict {
         const FASTEST: Duration = Duration::from_millis(40);
         let was_started = self.started();
+        let ticking = self.ticking;
         let Some(worker) = self.workers.iter_mut().find(|w| w.kind == kind) else {
             return Verdict::None;
         };
         worker.in_flight = false;
-        let period = Duration::from_secs(worker.probe.period.max(1));
+        let period = period(&worker.probe);
         match ok {
             Some(true) => {
                 worker.successes += 1;
@@ -187,12 +208,11 @@ impl Probes {
             worker.healthy = Some(false);
         }
         let settled = worker.healthy == Some(true) && worker.failures == 0;
-        worker.next = now
-            + match pace {
-                Pace::Real => period,
-                Pace::Fast if settled => period,
-                Pace::Fast => pace.scale(period).max(FASTEST),
-            };
+        worker.next = match pace {
+            Pace::Real => beat(ticking, period, now + Duration::from_nanos(1)),
+            Pace::Fast if settled => now + period,
+            Pace::Fast => now + pace.scale(period).max(FASTEST),
+        };
         let restart = unhealthy && kind != ProbeKind::Readiness;
         if !was_started && self.started() {
             // The others are triggered at once.
@@ -212,10 +232,22 @@ impl Probes {
     }
 }
 
+fn period(probe: &Probe) -> Duration {
+    Duration::from_secs(probe.period.max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::manifest::StaticPod;
+
+    /// So long after the node came up, on a whole second and some milliseconds.
+    fn moment(millis: u64) -> Moment {
+        let start: jiff::Timestamp = "2026-11-24T07:00:00Z".parse().unwrap();
+        let at = Duration::from_millis(millis);
+        let wall = start.checked_add(at).unwrap();
+        Moment { at, wall }
+    }
 
     fn container() -> Container {
         let text = include_str!("../../../../fixtures/golden/static-pod/baseline.yaml");
@@ -226,7 +258,7 @@ mod tests {
     #[test]
     fn readiness_waits_for_startup() {
         let at = Duration::from_secs;
-        let mut probes = Probes::start(&container(), at(100), Pace::Real);
+        let mut probes = Probes::start(&container(), moment(100_000), at(100), Pace::Real);
         assert_eq!(probes.deadline(), Some(at(110)));
         assert_eq!(probes.due(at(109)), []);
         assert_eq!(probes.due(at(110)).len(), 1);
@@ -240,9 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn the_initial_delay_counts_from_a_whole_second() {
+        let start = |millis, since| {
+            let since = Duration::from_millis(since);
+            let probes = Probes::start(&container(), moment(millis), since, Pace::Real);
+            probes.deadline().map(|at| at.as_millis())
+        };
+        // As recorded: most are asked first at the second tick, some at the first one.
+        assert_eq!(start(12_080, 11_680), Some(31_680));
+        assert_eq!(start(15_700, 15_100), Some(25_100));
+        assert_eq!(start(15_000, 15_000), Some(25_000));
+    }
+
+    #[test]
     fn startup_gives_up_after_its_threshold() {
         let at = Duration::from_secs;
-        let mut probes = Probes::start(&container(), at(0), Pace::Real);
+        let mut probes = Probes::start(&container(), moment(0), at(0), Pace::Real);
         for n in 1..=24 {
             assert_eq!(probes.due(at(n * 10)).len(), 1);
             let verdict = probes.answer(ProbeKind::Startup, Some(false), at(n * 10), Pace::Real);

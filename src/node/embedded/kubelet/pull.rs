@@ -22,7 +22,7 @@ impl Kubelet {
         let reference = &container.image;
         match image::find(reference) {
             Image::Invalid(text) => {
-                self.sync_after(uid, &[Duration::ZERO]);
+                self.wake_after(uid, &[Duration::ZERO]);
                 Some(Step::Hopeless {
                     reason: "InvalidImageName",
                     text,
@@ -32,7 +32,7 @@ impl Kubelet {
                 let text = format!(
                     "Container image \"{reference}\" is not present with pull policy of Never"
                 );
-                self.sync_after(uid, &[Duration::ZERO]);
+                self.wake_after(uid, &[Duration::ZERO]);
                 Some(Step::Hopeless {
                     reason: "ErrImageNeverPull",
                     text,
@@ -123,9 +123,10 @@ impl Kubelet {
         let later: Vec<Duration> = (0..=rounds.min(8))
             .map(|round| Duration::from_millis(600 + round * 12_000))
             .collect();
-        self.sync_after(uid, &later);
+        self.wake_after(uid, &later);
+        let retry = now + self.jittered(delay);
         Step::PullBackOff {
-            retry: now + self.jittered(delay),
+            retry: self.tick(retry),
             delay,
             shown: now + self.scaled(Duration::from_secs(1)),
             text: text.to_owned(),

@@ -89,13 +89,14 @@ impl Kubelet {
         self.kubelet_started = self.now.wall;
         self.backoffs.clear();
         self.source = FileSource::default();
+        self.start_loop();
         self.announce();
         // A new kubelet knows nothing of back-offs: what waits is tried at once.
         let now = self.now.at;
         for pod in &mut self.pods {
             for work in &mut pod.work {
                 match &mut work.step {
-                    Step::BackOff { until, .. } => *until = now,
+                    Step::BackOff { expiry, until, .. } => (*expiry, *until) = (now, now),
                     Step::PullBackOff { retry, .. } => *retry = now,
                     _ => {}
                 }

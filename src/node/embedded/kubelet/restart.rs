@@ -7,6 +7,7 @@ use super::lifecycle::LOOK;
 use super::state::{Kubelet, Step};
 use super::volume;
 use crate::manifest::{Container, StaticPod};
+use crate::node::embedded::snapshot::ContainerState;
 
 impl Kubelet {
     /// A container ended and the kubelet noticed: restart now, later, or never.
@@ -23,6 +24,19 @@ impl Kubelet {
             .max_by_key(|r| r.view.attempt);
         let finished = last.map_or(now, |r| r.finished_at);
         let code = last.and_then(|r| r.view.exit_code).unwrap_or(0);
+        let earlier = last.map_or(0, |r| r.view.attempt);
+        let before = self
+            .records
+            .iter()
+            .filter(|r| r.view.pod_uid == spec.uid && r.view.name == container.name)
+            .filter(|r| r.view.attempt < earlier && r.view.state == ContainerState::Exited)
+            .max_by_key(|r| r.view.attempt)
+            .cloned();
+        let pod = self.pods.get_mut(index);
+        let work = pod.and_then(|p| p.work.iter_mut().find(|w| w.name == container.name));
+        if let Some(work) = work {
+            work.before = before;
+        }
         self.keep_one_dead(&spec.uid, &container.name);
         if !self.restarts(index, container, code) {
             return Step::Done;
@@ -41,28 +55,44 @@ impl Kubelet {
             spec.namespace,
             spec.uid
         );
-        // The worker comes back a few times, and then with the back-off.
-        let later = match wait.as_secs() {
-            0..15 => &[0.0, 1.0, 7.0][..],
-            15..60 => &[0.0, 1.0, 2.5, 6.0],
-            _ => &[0.0, 1.0, 6.0, 0.85 * wait.as_secs_f64()],
-        };
-        let later: Vec<Duration> = later.iter().copied().map(Duration::from_secs_f64).collect();
-        self.sync_after(&spec.uid, &later);
         if let Some(pod) = self.pods.get_mut(index) {
             pod.fingerprint = volume::fingerprint(&self.node, &pod.spec);
             pod.look_again = now + LOOK;
         }
-        // Rounds of the worker: ten seconds and up to half more each.
-        let mut rounds = Duration::ZERO;
-        while rounds < self.scaled(wait) {
-            rounds += self.jittered(Duration::from_secs(10));
-        }
-        let shown = now + self.scaled(Duration::from_secs(1)) + self.dice_up_to(4000);
+        self.still_crashing(&spec, container, &text);
+        let expiry = finished + self.scaled(wait);
         Step::BackOff {
-            until: (finished + rounds).max(now),
-            shown,
+            expiry,
+            until: self.put_off(expiry),
+            shown: false,
             text,
+        }
+    }
+
+    /// The worker looks at a container in crash back-off: it starts it, or says that it must wait and looks again later.
+    pub(super) fn look_at_back_off(
+        &mut self,
+        index: usize,
+        container: &Container,
+        expiry: Duration,
+        text: &str,
+    ) {
+        let now = self.now.at;
+        let over = now >= expiry;
+        let next = if over { now } else { self.put_off(expiry) };
+        let Some(pod) = self.pods.get_mut(index) else {
+            return;
+        };
+        let spec = pod.spec.clone();
+        let mut own = pod.work.iter_mut().filter(|w| w.name == container.name);
+        if let Some(work) = own.next()
+            && let Step::BackOff { until, shown, .. } = &mut work.step
+        {
+            *until = next;
+            *shown = true;
+        }
+        if !over {
+            self.still_crashing(&spec, container, text);
         }
     }
 

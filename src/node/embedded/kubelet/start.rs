@@ -44,8 +44,10 @@ impl Kubelet {
             quote(&text)
         );
         self.sync_error(&spec.uid, &spec.full_name(), &error);
+        let retry = self.now.at + self.jittered(Duration::from_secs(10));
+        let retry = self.tick(retry);
         Step::CreateFailed {
-            retry: self.now.at + self.jittered(Duration::from_secs(10)),
+            retry,
             reason,
             text,
         }
@@ -195,6 +197,7 @@ impl Kubelet {
         };
         let (uid, full_name) = (pod.spec.uid.clone(), pod.spec.full_name());
         let programs = self.setting.programs.clone();
+        let probed_since = pod.probed_since.unwrap_or(now.at);
         let Some(position) = self.records.iter().position(|r| r.view.id == id) else {
             return Step::Exited { noticed: now.at };
         };
@@ -218,7 +221,7 @@ impl Kubelet {
             Ok(program) => {
                 record.view.state = ContainerState::Running;
                 record.view.started = Some(now.wall);
-                record.probes = Probes::start(container, now.at, pace);
+                record.probes = Probes::start(container, now, probed_since, pace);
                 record.view.ready = record.probes.ready();
                 let needs = if program == "kube-apiserver" {
                     API_SERVER_MEMORY
@@ -237,8 +240,8 @@ impl Kubelet {
                     "Started",
                     "Container started",
                 );
-                let later = [600, 1000].map(Duration::from_millis);
-                self.sync_after(&uid, &later);
+                self.wake_after(&uid, &[Duration::from_millis(20)]);
+                self.wake_by_probes(&uid, container, false);
                 self.after_start(index, container, id)
             }
             Err(problem) => {
@@ -268,8 +271,10 @@ impl Kubelet {
                 self.sync_error(&uid, &full_name, &error);
                 let event = format!("Error: {text}");
                 self.event(&uid, Some(&container.name), "Warning", "Failed", &event);
-                let noticed =
-                    now.at + self.scaled(Duration::from_millis(400)) + self.dice_up_to(700);
+                let noticed = self.relist_after(now.at);
+                self.wake_at(&uid, &[noticed]);
+                self.wake_by_probes(&uid, container, false);
+                self.wake_by_probes(&uid, container, true);
                 Step::Exited { noticed }
             }
         }

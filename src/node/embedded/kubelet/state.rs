@@ -17,6 +17,7 @@ use super::probe::{ProbeAnswer, ProbeKind, Probes, Verdict};
 use super::recorder::Recorder;
 use super::source::{FileSource, Found};
 use super::volume;
+use super::worker::{Rhythm, Worker};
 use crate::manifest::StaticPod;
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::pace::Pace;
@@ -59,6 +60,7 @@ pub struct Kubelet {
     pub(super) kubelet_started: Timestamp,
     pub(super) sequence: u64,
     pub(super) dice: u64,
+    pub(super) rhythm: Rhythm,
     /// Exited containers of an earlier boot, by pod UID: their restart counts go on.
     pub(super) remembered: HashMap<String, Vec<Record>>,
     /// Mirror pods the kubelet knows of: name to UID of the static pod they mirror.
@@ -94,6 +96,7 @@ impl Kubelet {
             kubelet_started: now.wall,
             sequence: 0,
             dice: setting.seed | 1,
+            rhythm: Rhythm::default(),
             remembered: HashMap::new(),
             mirrored: BTreeMap::new(),
             housekeeping: now.at,
@@ -103,6 +106,7 @@ impl Kubelet {
         if let Some(before) = before {
             kubelet.remember(before);
         }
+        kubelet.start_loop();
         kubelet.announce();
         kubelet.scan();
         kubelet.sweep();
@@ -344,6 +348,7 @@ impl Kubelet {
             }
         } else if before_it {
             let retry = now + self.jittered(WORKER_RETRY);
+            let retry = self.tick(retry);
             Phase::Queued { retry }
         } else {
             Phase::Active { since: now }
@@ -371,13 +376,17 @@ impl Kubelet {
                     name: c.name.clone(),
                     step: Step::Idle,
                     problem: None,
+                    before: None,
                 })
                 .collect(),
             again: None,
             conditions: BTreeMap::new(),
             fingerprint: 0,
             look_again: Duration::ZERO,
-            syncs: Vec::new(),
+            sandbox_up: Duration::ZERO,
+            probed_since: None,
+            wakes: Vec::new(),
+            worker: Worker::default(),
             resync: now + RESYNC,
             phase,
             spec: spec.clone(),
@@ -435,8 +444,14 @@ impl Kubelet {
         record.kill_at = None;
         record.term_at = None;
         record.oom_at = None;
-        let uid = record.view.pod_uid.clone();
-        let noticed = now.at + self.scaled(Duration::from_millis(300)) + self.dice_up_to(700);
+        let (uid, name) = (record.view.pod_uid.clone(), record.view.name.clone());
+        let noticed = self.relist_after(now.at);
+        self.wake_at(&uid, &[noticed]);
+        let pod = self.pods.iter().find(|p| p.spec.uid == uid);
+        let spec = pod.map(|p| p.spec.clone());
+        if let Some(container) = spec.as_ref().and_then(|s| s.container(&name)) {
+            self.wake_by_probes(&uid, container, true);
+        }
         for pod in self.pods.iter_mut().filter(|p| p.spec.uid == uid) {
             for work in &mut pod.work {
                 if matches!(&work.step, Step::Running { id: it } | Step::PostStart { id: it, .. } if it == id)
@@ -469,7 +484,7 @@ impl Kubelet {
         let (uid, name) = (record.view.pod_uid.clone(), record.view.name.clone());
         let terminating = record.kill_at.is_some();
         if changed {
-            self.sync_after(&uid, &[Duration::ZERO, Duration::from_secs(1)]);
+            self.wake_at(&uid, &[now, now]);
         }
         match &answer {
             ProbeAnswer::Success => {}
@@ -633,10 +648,15 @@ impl Kubelet {
     /// Something up to so many milliseconds of a real node, at this pace.
     pub(super) fn dice_up_to(&mut self, millis: u64) -> Duration {
         // xorshift: jitter needs no better dice, and tests need the same ones every time.
+        let millis = self.throw() % millis.max(1);
+        self.scaled(Duration::from_millis(millis))
+    }
+
+    pub(super) fn throw(&mut self) -> u64 {
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
-        self.scaled(Duration::from_millis(self.dice % millis.max(1)))
+        self.dice
     }
 
     pub(super) fn take_pid(&mut self) -> u32 {

@@ -113,7 +113,7 @@ impl Kubelet {
     pub fn snapshot_changes_at(&self) -> Option<Duration> {
         let steps = self.pods.iter().flat_map(|pod| &pod.work);
         let shown = steps.filter_map(|work| match &work.step {
-            Step::BackOff { shown, .. } | Step::PullBackOff { shown, .. } => Some(*shown),
+            Step::PullBackOff { shown, .. } => Some(*shown),
             _ => None,
         });
         let shown = shown.filter(|at| *at > self.now.at).min();
@@ -317,6 +317,7 @@ impl Kubelet {
             json!({ "waiting": waiting })
         };
         let ended = |record: Option<&Record>| record.map_or(json!({}), terminated);
+        let before = before.or(work.before.as_ref());
         let now = self.now.at;
         let failed_start = latest
             .filter(|r| r.view.reason.as_deref() == Some("StartError"))
@@ -348,9 +349,9 @@ impl Kubelet {
             Step::PullBackOff { text, .. } => (waiting("ErrImagePull", Some(text)), ended(latest)),
             Step::Hopeless { reason, text } => (waiting(reason, Some(text)), ended(latest)),
             Step::CreateFailed { reason, text, .. } => (waiting(reason, Some(text)), ended(latest)),
-            Step::BackOff { shown, text, .. } if now >= *shown => {
-                (waiting("CrashLoopBackOff", Some(text)), ended(latest))
-            }
+            Step::BackOff {
+                shown: true, text, ..
+            } => (waiting("CrashLoopBackOff", Some(text)), ended(latest)),
             Step::Idle => (waiting(creating, None), ended(latest)),
             Step::Create { .. } | Step::Start { .. } if latest.is_none() => {
                 (waiting(creating, None), json!({}))

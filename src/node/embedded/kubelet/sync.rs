@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::state::{Kubelet, Phase, RESYNC, Step};
+use super::state::{Kubelet, Phase, Step};
 use crate::node::embedded::machine::Machine;
 
 /// How often mirror pods of static pods that are gone are looked at (`housekeepingPeriod`).
@@ -70,37 +70,6 @@ impl Kubelet {
         }
     }
 
-    /// Has the pod synced after these waits of a real node.
-    pub(super) fn sync_after(&mut self, uid: &str, waits: &[Duration]) {
-        let now = self.now.at;
-        let times: Vec<Duration> = waits.iter().map(|wait| now + self.scaled(*wait)).collect();
-        if let Some(pod) = self.pods.iter_mut().find(|p| p.spec.uid == uid) {
-            pod.syncs.extend(times);
-        }
-    }
-
-    /// The syncs of a pod that are due; whether there were any.
-    pub(super) fn sync_due(&mut self, index: usize) -> bool {
-        let now = self.now.at;
-        let Some(pod) = self.pods.get_mut(index) else {
-            return false;
-        };
-        let before = pod.syncs.len();
-        pod.syncs.retain(|at| *at > now);
-        let mut due = before - pod.syncs.len();
-        if pod.resync <= now && pod.start_time.is_some() {
-            due += 1;
-            let half = self.dice % 30;
-            if let Some(pod) = self.pods.get_mut(index) {
-                pod.resync = now + RESYNC + Duration::from_secs(half);
-            }
-        }
-        for _ in 0..due {
-            self.synced(index);
-        }
-        due > 0
-    }
-
     /// What a sync says about a pod that is being run.
     pub(super) fn synced(&mut self, index: usize) {
         self.mirror(index);
@@ -111,11 +80,13 @@ impl Kubelet {
         let steps: Vec<Step> = pod.work.iter().map(|w| w.step.clone()).collect();
         for (container, step) in spec.all_containers().zip(steps) {
             match step {
-                Step::BackOff { text, .. } => self.still_crashing(&spec, container, &text),
+                Step::BackOff { expiry, text, .. } => {
+                    self.look_at_back_off(index, container, expiry, &text);
+                }
                 Step::PullBackOff { text, .. } => self.still_not_pulled(&spec, container, &text),
                 Step::Hopeless { reason, text } => {
                     self.image_refused(&spec, container, reason, &text);
-                    self.sync_after(&spec.uid, &[Duration::from_secs(12)]);
+                    self.wake_after(&spec.uid, &[Duration::from_secs(12)]);
                 }
                 _ => {}
             }

@@ -1,6 +1,7 @@
 //! Clients that were not made for ckslab against a sandbox lab: a kubectl's streams, one many versions older, and
 //! the Python package. The latter two are run by `.ci/run`, which fetches them.
 
+mod afternoon;
 mod protobuf;
 mod rust;
 
@@ -145,9 +146,22 @@ impl Client {
         );
         let debug = self.run_with(
             "debug two -i --image=busybox --target=web -c looks -- sh",
-            "hostname\nexit\n",
+            "hostname\nexit 2\n",
         );
         assert!(debug.stdout.contains("two\n"), "{debug:#?}");
+        let state = "get pod two -o jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}";
+        self.test.until("the ephemeral container ended", || {
+            self.run(state).stdout == "2"
+        });
+        let words = "run failed --image=busybox -i --rm --restart=Never -- sh -c";
+        let words: Vec<&str> = words.split(' ').chain(["exit 4"]).collect();
+        let failed = self.words(&words, "").code(4);
+        assert!(
+            failed
+                .stderr
+                .ends_with("pod default/failed terminated (Error)\n"),
+            "{failed:#?}"
+        );
     }
 
     fn logs_are_followed(&self) {

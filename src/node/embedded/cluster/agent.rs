@@ -301,13 +301,19 @@ impl Agent {
         let policy = text_at(value, "/spec/restartPolicy");
         let over = policy == "Never" || policy == "OnFailure" && code == 0;
         let reason = if code == 0 { "Completed" } else { "Error" };
-        let ended = json!({"terminated": {"exitCode": code, "reason": reason,
-            "startedAt": started, "finishedAt": now()}});
+        let known = items(value, "/status/containerStatuses");
         let statuses: Vec<Value> = items(value, "/spec/containers")
             .iter()
             .map(|container| {
-                if over {
-                    container_status(container, ended.clone(), false)
+                let own = text_at(container, "/name");
+                let id = known
+                    .iter()
+                    .find(|status| text_at(status, "/name") == own)
+                    .map_or("", |status| text_at(status, "/containerID"));
+                let ended = json!({"terminated": {"exitCode": code, "reason": reason,
+                    "startedAt": started, "finishedAt": now(), "containerID": id}});
+                let mut status = if over {
+                    container_status(container, ended, false)
                 } else {
                     let message = format!(
                         "back-off 10s restarting failed container={} pod={}_{}({})",
@@ -322,11 +328,15 @@ impl Agent {
                         false,
                     );
                     if let Some(fields) = status.as_object_mut() {
-                        fields.insert("lastState".into(), ended.clone());
+                        fields.insert("lastState".into(), ended);
                         fields.insert("restartCount".into(), 1.into());
                     }
                     status
+                };
+                if let Some(fields) = status.as_object_mut() {
+                    fields.insert("containerID".into(), id.into());
                 }
+                status
             })
             .collect();
         let phase = match (over, code) {
@@ -492,6 +502,9 @@ fn life(container: &Value) -> Life {
             Life::Serves
         };
     }
+    if container.get("stdin") == Some(&Value::Bool(true)) && reads(&words) {
+        return Life::Serves;
+    }
     let text = words.join(" ");
     let forever = [
         "while true",
@@ -532,6 +545,19 @@ fn life(container: &Value) -> Life {
         Life::Serves
     } else {
         Life::Ends { seconds, code }
+    }
+}
+
+/// Whether a program goes on for as long as its open input does; what is typed there says how it ends.
+fn reads(words: &[&str]) -> bool {
+    let Some((program, rest)) = words.split_first() else {
+        return false;
+    };
+    let is_flag = |word: &&str| word.starts_with('-') && !word.contains('c');
+    match program.rsplit('/').next().unwrap_or_default() {
+        "sh" | "bash" | "ash" | "dash" => rest.iter().all(is_flag),
+        "cat" => rest.is_empty(),
+        _ => false,
     }
 }
 
@@ -601,6 +627,19 @@ fn conditions(ready: bool, reason: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_with_an_open_input_waits_for_it() {
+        let serves = |command: Value, stdin: bool| {
+            let container = json!({"image": "busybox", "command": command, "stdin": stdin});
+            matches!(life(&container), Life::Serves)
+        };
+        assert!(serves(json!(["sh"]), true));
+        assert!(serves(json!(["/bin/bash", "-i"]), true));
+        assert!(!serves(json!(["sh"]), false));
+        assert!(!serves(json!(["sh", "-c", "exit 3"]), true));
+        assert!(!serves(json!(["echo", "a"]), true));
+    }
 
     #[test]
     fn a_script_ends_with_what_it_says_last() {

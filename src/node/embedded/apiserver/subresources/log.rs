@@ -88,6 +88,9 @@ pub(super) async fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiRes
             tail = files.map(|files| (files, at));
             lines
         }
+        None if options.previous && before(&pod, &container).is_some() => {
+            simulated_lines(&before(&pod, &container).unwrap_or_default(), &container)
+        }
         None if options.previous => {
             return Err(bad_request(format!(
                 "previous terminated container \"{container}\" in pod \"{}\" not found",
@@ -469,6 +472,20 @@ fn has_ended(pod: &Value, container: &str) -> bool {
     .any(|status| {
         text_at(status, "/name") == container && status.pointer("/state/terminated").is_some()
     })
+}
+
+/// The pod as it was when the container that ran before had ended.
+fn before(pod: &Value, container: &str) -> Option<Value> {
+    let mut pod = pod.clone();
+    let statuses = pod.pointer_mut("/status/containerStatuses")?;
+    let status = statuses
+        .as_array_mut()?
+        .iter_mut()
+        .find(|status| text_at(status, "/name") == container)?;
+    let ended = status.pointer("/lastState/terminated")?.clone();
+    let state = serde_json::json!({ "terminated": ended });
+    status.as_object_mut()?.insert("state".into(), state);
+    Some(pod)
 }
 
 /// What an attached client has not seen yet of a simulated container.

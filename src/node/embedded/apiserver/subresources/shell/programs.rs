@@ -106,10 +106,10 @@ impl Shell {
             }),
             "date" => self.date(arguments),
             "ps" => Outcome::text(format!(
-                "PID   USER     TIME  COMMAND\n    1 {0}      0:00 {1}\n   29 {0}      0:00 {name} {2}\n",
+                "PID   USER     TIME  COMMAND\n    1 {0}      0:00 {1}\n   29 {0}      0:00 {2}\n",
                 if self.user == 0 { "root" } else { "app" },
                 self.title,
-                arguments.join(" ")
+                [&[name.to_owned()], arguments].concat().join(" ")
             )),
             "cat" | "head" | "tail" | "sort" => self.cat(name, arguments, input),
             "ls" => self.ls(arguments, &operands),

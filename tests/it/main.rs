@@ -37,6 +37,7 @@ mod scenario;
 mod schema;
 mod server;
 mod static_pod;
+mod views;
 mod walk;
 mod webhook;
 

@@ -116,6 +116,7 @@ pub(crate) fn machine(store: Store) -> Arc<Machine> {
         snapshots: tokio::sync::watch::Sender::new(0),
         api: tokio::sync::watch::Sender::new(None),
         containers: ckslab::node::embedded::containers::Containers::default(),
+        sockets: ckslab::node::embedded::sockets::Sockets::default(),
     })
 }
 

@@ -302,6 +302,7 @@ fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
         snapshots: watch::Sender::new(0),
         api: watch::Sender::new(None),
         containers: super::containers::Containers::default(),
+        sockets: super::sockets::Sockets::default(),
     });
     let shutdown = CancellationToken::new();
     // Without it (somebody else listens there) the API server says what is in its way, as a real one.

@@ -12,6 +12,7 @@ use super::apiserver::api::ApiResponse;
 use super::apiserver::request::UserInfo;
 use super::containers::Containers;
 use super::pace::Pace;
+use super::sockets::Sockets;
 use super::store::Store;
 
 /// The simulated machine of a lab.
@@ -38,6 +39,8 @@ pub struct Machine {
     pub api: watch::Sender<Option<Arc<dyn LocalApi>>>,
     /// Containers of pods that are not static.
     pub containers: Containers,
+    /// Sockets of programs that say when they listen.
+    pub sockets: Sockets,
 }
 
 /// In-process access to the running API server: same pipeline (authorisation, audit) as over TLS.

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::confine::Confined;
 use super::runtime::log as container_log;
 use super::runtime::rootfs::{Mount, Rootfs};
+use super::sockets::Socket;
 use crate::node::{ApiServerState, ContainerPhase};
 
 /// The directory the kubelet watches.
@@ -55,6 +56,9 @@ pub struct NodeSnapshot {
     pub containers: Vec<ContainerSnapshot>,
     /// Latest pod events, oldest first.
     pub events: Vec<PodEvent>,
+    /// Sockets of programs that say when they listen.
+    #[serde(default)]
+    pub sockets: Vec<Socket>,
 }
 
 /// A static pod.

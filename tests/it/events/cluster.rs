@@ -113,6 +113,7 @@ impl Cluster {
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
             containers: ckslab::node::embedded::containers::Containers::default(),
+            sockets: ckslab::node::embedded::sockets::Sockets::default(),
         });
         let mut cluster = Self {
             dir,

@@ -185,6 +185,7 @@ impl Sim {
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
             containers: ckslab::node::embedded::containers::Containers::default(),
+            sockets: ckslab::node::embedded::sockets::Sockets::default(),
         });
         let start: Timestamp = "2026-11-24T07:00:00Z".parse().unwrap();
         let view = stubborn.then(|| {

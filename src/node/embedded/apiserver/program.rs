@@ -126,7 +126,9 @@ async fn run(machine: Arc<Machine>, process: Process) -> i32 {
     .await;
     match start {
         Ok(server) => {
-            let server = server.in_own_network(process.own_network);
+            let server = server
+                .in_own_network(process.own_network)
+                .of_process(process.pid);
             server.run(process.terminate).await
         }
         Err(error) => failed(&klog, &error),

@@ -17,6 +17,7 @@ use super::local::Local;
 use super::state::ApiState;
 use crate::node::embedded::machine::LocalApi;
 use crate::node::embedded::pace::Pace;
+use crate::node::embedded::sockets::{Listening, Socket};
 
 /// How long a real server waits for etcd before it gives up.
 const ETCD_TIME: Duration = Duration::from_secs(20);
@@ -36,6 +37,7 @@ pub struct Server {
     pub(super) tls: Arc<ServerConfig>,
     pub(super) bind_address: IpAddr,
     pub(super) own_network: bool,
+    pub(super) socket: Option<Listening>,
 }
 
 impl Server {
@@ -51,6 +53,22 @@ impl Server {
         if own_network {
             self.listener = None;
             self.own_network = true;
+        }
+        self
+    }
+
+    /// The same, of the process with this id: its socket is seen on the node from now on, unless it is in a network
+    /// of its own. Clients that connect before it serves wait.
+    #[must_use]
+    pub fn of_process(mut self, pid: u32) -> Self {
+        if !self.own_network {
+            let address = match self.bind_address {
+                address if address.is_unspecified() => "*".to_owned(),
+                address => address.to_string(),
+            };
+            let port = u16::try_from(self.state.flags.secure_port()).unwrap_or_default();
+            let socket = Socket { address, port, pid };
+            self.socket = Some(self.state.machine.sockets.listen(socket));
         }
         self
     }
@@ -182,7 +200,7 @@ impl Server {
             }
             () = terminate.cancelled() => {}
         }
-        shut_down(&state, &chronicle, &local, serving, &shown).await;
+        shut_down(&state, &chronicle, &local, (serving, self.socket), &shown).await;
         0
     }
 }
@@ -206,7 +224,7 @@ async fn shut_down(
     state: &ApiState,
     chronicle: &Chronicle<'_>,
     local: &Arc<dyn LocalApi>,
-    serving: Option<AbortOnDropHandle<()>>,
+    (serving, socket): (Option<AbortOnDropHandle<()>>, Option<Listening>),
     address: &str,
 ) {
     let event = |place: &str, name: &str| {
@@ -231,6 +249,7 @@ async fn shut_down(
         ours
     });
     state.shutdown.cancel();
+    drop(socket);
     let port = u16::try_from(state.flags.secure_port()).unwrap_or_default();
     chronicle.stopped(address, port);
     // In fast pace it hangs up on its clients instead: an edit is live within a second.

@@ -125,6 +125,7 @@ pub async fn build(
         tls,
         bind_address,
         own_network: false,
+        socket: None,
     })
 }
 

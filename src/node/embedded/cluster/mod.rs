@@ -13,6 +13,7 @@ pub mod lease;
 pub mod mirror;
 pub mod object;
 pub mod scheduler;
+pub mod workload;
 
 use std::sync::Arc;
 
@@ -34,8 +35,9 @@ pub async fn run(machine: Arc<Machine>, shutdown: CancellationToken) {
     let second = agent::run(machine.clone(), WORKER.to_owned(), 1);
     let mirrors = mirror::run(machine.clone());
     let own = api_server::run(machine.clone());
+    let workload = workload::run(machine.clone());
     tokio::select! {
         () = shutdown.cancelled() => {}
-        _ = async { tokio::join!(first, second, mirrors, own) } => {}
+        _ = async { tokio::join!(first, second, mirrors, own, workload) } => {}
     }
 }

@@ -20,6 +20,7 @@ use rustix::process::{Pid, Signal, WaitStatus};
 use super::super::kubelet::{REQUESTS, state::Request};
 use super::super::snapshot::{NodeSnapshot, base_name};
 use super::super::tools::process::{self, Owner, Process};
+use super::super::workload::Workload;
 use super::namespace::RUN;
 use super::proc::Processes;
 
@@ -59,7 +60,8 @@ pub(super) struct StandIns {
     way: Processes,
     /// By simulated process id.
     shown: BTreeMap<u32, Shown>,
-    seen: Option<SystemTime>,
+    /// When what is shown was written.
+    seen: [Option<SystemTime>; 2],
 }
 
 #[derive(Debug)]
@@ -75,22 +77,23 @@ impl StandIns {
         Self {
             way,
             shown: BTreeMap::new(),
-            seen: None,
+            seen: [None; 2],
         }
     }
 
     /// Shows what runs on the node now, if that changed.
     pub fn update(&mut self) {
         let state = Path::new(STATE);
-        let written = fs::metadata(NodeSnapshot::path(state)).and_then(|meta| meta.modified());
-        let written = written.ok();
-        if written.is_some() && written == self.seen {
+        let time = |path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let written = [NodeSnapshot::path(state), Workload::path(state)].map(time);
+        if written.iter().any(Option::is_some) && written == self.seen {
             return;
         }
         self.seen = written;
-        let Ok(Some(snapshot)) = NodeSnapshot::load(state) else {
+        let Ok(Some(mut snapshot)) = NodeSnapshot::load(state) else {
             return;
         };
+        Workload::load(state).join(&mut snapshot);
         let mut wanted: BTreeMap<u32, Process> = process::processes(&snapshot)
             .into_iter()
             // The first process is there already.
@@ -214,7 +217,7 @@ impl StandIns {
             Owner::Container(id) => Request::Signal(id, signal),
             Owner::Kubelet => Request::RestartKubelet,
             Owner::System => {
-                self.seen = None;
+                self.seen = [None; 2];
                 return;
             }
         };

@@ -28,6 +28,7 @@ use crate::node::embedded::runtime::stand_in;
 use crate::node::embedded::snapshot::{
     ContainerSnapshot, ContainerState, MANIFESTS, NodeSnapshot, base_name,
 };
+use crate::node::embedded::workload::Workload;
 
 /// Directory of requests from node tools, within the state directory.
 pub const REQUESTS: &str = "requests";
@@ -116,6 +117,7 @@ pub async fn run(machine: Arc<Machine>, programs: Programs, shutdown: Cancellati
 impl Edge {
     async fn turn(&mut self, mut woken: UnboundedReceiver<Wake>, shutdown: CancellationToken) {
         let mut ending: Option<Instant> = None;
+        let mut sockets = self.machine.sockets.subscribe();
         loop {
             let deadline = self.deadline(ending);
             let mut batch = Vec::new();
@@ -126,6 +128,8 @@ impl Edge {
                     batch.push(Wake::Input(Input::Shutdown));
                 }
                 received = woken.recv() => batch.extend(received),
+                // The machine, and so the sender, outlives this.
+                _ = sockets.changed() => self.snapshot_due = None,
                 () = tokio::time::sleep_until(deadline) => {}
             }
             // What arrived together is handled together.
@@ -231,7 +235,13 @@ impl Edge {
                 let wake = self.wake.clone();
                 let machine = self.machine.clone();
                 let view = self.view(&container);
-                let listening = self.kubelet.listening();
+                let mut listening = self.kubelet.listening();
+                // It says itself since when and until when.
+                let open = self.machine.sockets.open();
+                listening.retain(|listener| {
+                    listener.program != "kube-apiserver"
+                        || open.iter().any(|socket| socket.port == listener.port)
+                });
                 tokio::spawn(async move {
                     let answer = match view {
                         Some(view) => prober::answer(&machine, &view, &probe, &listening).await,
@@ -338,10 +348,34 @@ impl Edge {
             // Taken or unreadable: either way it is done with.
             let _ = dir.remove_all(&format!("/{name}"));
             if let Ok(bytes) = bytes {
-                requests.extend(serde_json::from_slice::<Request>(&bytes).ok());
+                let request = serde_json::from_slice::<Request>(&bytes).ok();
+                requests.extend(request.filter(|request| !self.of_workload(request)));
             }
         }
         requests
+    }
+
+    /// Whether a request is about a container of a pod that is not static; if so, what it asks for is done.
+    fn of_workload(&self, request: &Request) -> bool {
+        let (id, code) = match request {
+            Request::StopContainer(id, 0) => (id, 137),
+            Request::StopContainer(id, _) | Request::StopSandbox(id) => (id, 0),
+            Request::RemoveContainer(id) | Request::RemoveSandbox(id) => (id, 137),
+            Request::Signal(id, signal) => (id, 128 + *signal),
+            _ => return false,
+        };
+        let workload = Workload::load(&self.machine.state_dir);
+        let mut known = false;
+        for container in workload.containers {
+            if container.id == *id || container.sandbox_id == *id {
+                known = true;
+                if container.state == ContainerState::Running {
+                    let (pod, name) = (&container.pod_uid, &container.name);
+                    self.machine.containers.exit(pod, name, code);
+                }
+            }
+        }
+        known
     }
 
     /// Watches the manifests directory that is there now; whether that is another one than before.
@@ -397,6 +431,7 @@ impl Edge {
 
     fn write_snapshot(&mut self) {
         let mut snapshot = self.kubelet.snapshot();
+        snapshot.sockets = self.machine.sockets.open();
         if let Some(written) = &self.written {
             // Its number and time aside.
             let (sequence, time) = (snapshot.sequence, snapshot.time);

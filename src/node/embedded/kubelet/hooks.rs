@@ -194,7 +194,11 @@ impl Kubelet {
             },
             Hook::Action(ProbeAction::Exec(command)) => {
                 let what = format!("Exec lifecycle hook ([{}])", command.join(" "));
-                if let Some(error) = prober::cannot_exec(&container.image, command) {
+                if let Some(error) = prober::cannot_exec(
+                    &container.image,
+                    command,
+                    &prober::exec_id(&container.name),
+                ) {
                     return Outcome {
                         after: Duration::ZERO,
                         problem: failed(&what, error, ""),
@@ -272,10 +276,10 @@ impl Kubelet {
             return None;
         };
         let listening = self.listening();
-        let listener = listening.iter().find(|(port, _)| *port == number);
+        let listener = listening.iter().find(|l| l.port == number);
         let serves = self.setting.api.as_ref().is_none_or(|api| api.serving());
-        let answers = listener.is_some_and(|(_, program)| {
-            !(fresh && *program == own) && (*program != "kube-apiserver" || serves)
+        let answers = listener.is_some_and(|l| {
+            !(fresh && l.program == own) && (l.program != "kube-apiserver" || serves)
         });
         let host = if host.is_empty() {
             &self.setting.node_ip

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::start::identifier;
-use super::state::{Effect, Kubelet, Phase, Pod, Step};
+use super::state::{Effect, Kubelet, Phase, Pod, Step, log_dir};
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::snapshot::{ContainerState, Sandbox};
 
@@ -226,6 +226,8 @@ impl Kubelet {
                 attempt,
             });
             moved = true;
+            // The directory of its logs is there before any container (`kuberuntime_sandbox.go`).
+            let _ = self.node.create_dir_all(&log_dir(&pod.spec), 0o755);
             let listed = self.relist_after(now + making);
             self.wake_at(&uid, &[listed]);
             if attempt > 0 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::journal::Moment;
 use super::worker::beat;
-use crate::manifest::{Container, Probe};
+use crate::manifest::{Container, Probe, ProbeAction};
 use crate::node::embedded::pace::Pace;
 
 /// The three probes of a container.
@@ -124,6 +124,14 @@ impl Probes {
 
     fn worker(&self, kind: ProbeKind) -> Option<&Worker> {
         self.workers.iter().find(|w| w.kind == kind)
+    }
+
+    /// The command of a probe that runs one.
+    pub fn command(&self, kind: ProbeKind) -> Option<&[String]> {
+        match &self.worker(kind)?.probe.action {
+            ProbeAction::Exec(command) => Some(command),
+            _ => None,
+        }
     }
 
     /// Whether the startup probe succeeded (or there is none).

@@ -493,9 +493,10 @@ impl Kubelet {
                 self.event(&uid, Some(&name), "Warning", "Unhealthy", &text);
             }
             ProbeAnswer::Error(text) => {
+                self.exec_failed(id, kind, text);
                 let title = kind.title();
                 let text = format!("{title} probe errored and resulted in unknown state: {text}");
-                self.event(&uid, Some(&name), "Warning", "ProbeWarning", &text);
+                self.event(&uid, Some(&name), "Warning", "Unhealthy", &text);
             }
         }
         if verdict == Verdict::Restart && !terminating {

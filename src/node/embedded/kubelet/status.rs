@@ -39,6 +39,7 @@ impl Kubelet {
             pods,
             containers: self.records.iter().map(|r| r.view.clone()).collect(),
             events: self.events.iter().cloned().collect(),
+            sockets: Vec::new(),
         }
     }
 

@@ -20,6 +20,7 @@ use super::confine::Confined;
 use super::kubelet::REQUESTS;
 use super::kubelet::state::Request;
 use super::snapshot::NodeSnapshot;
+use super::workload::Workload;
 
 /// The commands [`run`] knows.
 pub const NAMES: [&str; 16] = [
@@ -103,7 +104,11 @@ struct Tool<'a> {
 impl Tool<'_> {
     /// The state of the node; `None` before it came up for the first time.
     fn snapshot(&self) -> io::Result<Option<NodeSnapshot>> {
-        NodeSnapshot::load(self.state_dir)
+        let mut snapshot = NodeSnapshot::load(self.state_dir)?;
+        if let Some(snapshot) = &mut snapshot {
+            Workload::load(self.state_dir).join(snapshot);
+        }
+        Ok(snapshot)
     }
 
     /// Leaves a request for the kubelet and waits until `done` says so of the state it leads to.

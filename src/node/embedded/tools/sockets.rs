@@ -6,65 +6,32 @@ use super::Tool;
 use super::process::{CONTAINERD, running};
 use super::table;
 use crate::node::embedded::snapshot::{NodeSnapshot, base_name};
+use crate::node::embedded::sockets::of_command_line;
 
 /// Listening sockets: address, program name, process id.
 fn sockets(snapshot: &NodeSnapshot) -> Vec<(String, String, u32)> {
-    let mut all = vec![(
-        "127.0.0.1:35021".to_owned(),
-        "containerd".to_owned(),
-        CONTAINERD,
-    )];
+    let containerd = "127.0.0.1:35021".to_owned();
+    let mut all = vec![(containerd, "containerd".to_owned(), CONTAINERD)];
     if snapshot.kubelet_active {
-        all.push(("*:10250".into(), "kubelet".into(), snapshot.kubelet_pid));
-        all.push((
-            "127.0.0.1:10248".into(),
-            "kubelet".into(),
-            snapshot.kubelet_pid,
-        ));
+        for address in ["*:10250", "127.0.0.1:10248"] {
+            all.push((address.into(), "kubelet".into(), snapshot.kubelet_pid));
+        }
     }
-    for container in running(snapshot) {
-        let program = base_name(container.argv.first().map_or("", String::as_str)).to_owned();
-        let flag = |name: &str| {
-            container.argv.iter().rev().find_map(|arg| {
-                let (flag, value) = arg.split_once('=')?;
-                (flag == name).then(|| value.to_owned())
-            })
+    for container in running(snapshot).filter(|container| !container.own_network) {
+        let program = base_name(container.argv.first().map_or("", String::as_str));
+        // The API server takes a while to come up and to end, and says itself whether it listens.
+        let open = if program == "kube-apiserver" {
+            let own = snapshot.sockets.iter().filter(|s| s.pid == container.pid);
+            own.map(|s| (s.address.clone(), s.port)).collect()
+        } else {
+            of_command_line(&container.argv)
         };
-        let mut add = |address: String| all.push((address, program.clone(), container.pid));
-        match program.as_str() {
-            // It listens once it serves.
-            "kube-apiserver" if container.ready => {
-                add(format!(
-                    "*:{}",
-                    flag("--secure-port").unwrap_or_else(|| "6443".into())
-                ));
-            }
-            "kube-controller-manager" => {
-                add(format!(
-                    "127.0.0.1:{}",
-                    flag("--secure-port").unwrap_or_else(|| "10257".into())
-                ));
-            }
-            "kube-scheduler" => {
-                add(format!(
-                    "127.0.0.1:{}",
-                    flag("--secure-port").unwrap_or_else(|| "10259".into())
-                ));
-            }
-            "etcd" => {
-                for name in [
-                    "--listen-client-urls",
-                    "--listen-peer-urls",
-                    "--listen-metrics-urls",
-                ] {
-                    for url in flag(name).unwrap_or_default().split(',') {
-                        if let Some((_, address)) = url.split_once("://") {
-                            add(address.to_owned());
-                        }
-                    }
-                }
-            }
-            _ => {}
+        for (address, port) in open {
+            all.push((
+                format!("{address}:{port}"),
+                program.to_owned(),
+                container.pid,
+            ));
         }
     }
     all

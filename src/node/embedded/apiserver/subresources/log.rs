@@ -540,7 +540,7 @@ fn waits(pod: &Value, container: &str) -> bool {
 }
 
 /// What a container of this image and command would have printed by now.
-fn simulated_lines(pod: &Value, container: &str) -> Vec<Line> {
+pub(super) fn simulated_lines(pod: &Value, container: &str) -> Vec<Line> {
     let Some(spec) = super::shell::container_spec(pod, container) else {
         return Vec::new();
     };

@@ -27,6 +27,12 @@ use super::schema::{self, FieldValidation};
 use super::state::ApiState;
 use super::status::Status;
 
+/// What a container of a pod that is not static has printed by now: lines and their times.
+#[must_use]
+pub fn printed(pod: &Arc<Value>, container: &str) -> Vec<(String, String)> {
+    log::simulated_lines(pod, container)
+}
+
 /// Serves token, reviews, bindings, scale, eviction, log, exec, attach, port-forward, proxy...;
 /// `None` when the registry is to serve the request itself (plain resources and `status`).
 pub async fn serve(

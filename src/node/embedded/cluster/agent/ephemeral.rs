@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Agent, Life, container_status, life};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
-use crate::node::embedded::cluster::object::{is_deleting, now, uid};
+use crate::node::embedded::cluster::object::{is_deleting, now, number, uid};
 use crate::node::embedded::containers::Exit;
 use crate::node::embedded::store::Stored;
 
@@ -103,6 +103,14 @@ impl Agent {
         let name = |status: &Value| text_at(status, "/name") == exit.container;
         let ephemeral = items(value, "/status/ephemeralContainerStatuses");
         if !ephemeral.iter().any(name) {
+            let serves = items(value, "/spec/containers")
+                .iter()
+                .filter(|spec| text_at(spec, "/name") == exit.container)
+                .any(|spec| matches!(life(spec), Life::Serves));
+            if serves && text_at(value, "/spec/restartPolicy") == "Always" && !is_deleting(value) {
+                self.restart(pod, exit).await;
+                return;
+            }
             let started = items(value, "/status/containerStatuses")
                 .iter()
                 .find(|status| name(status))
@@ -125,6 +133,42 @@ impl Agent {
             }
         }
         let status = json!({"status": {"ephemeralContainerStatuses": statuses}});
+        let _ = self.actor.patch(&Self::status_path(value), status).await;
+    }
+
+    /// Starts a container that serves anew. The first time it is not made to wait.
+    async fn restart(&self, pod: &Stored, exit: &Exit) {
+        let value = pod.value.as_ref();
+        let mut statuses = items(value, "/status/containerStatuses").to_vec();
+        let specs = items(value, "/spec/containers").iter();
+        let spec = specs
+            .into_iter()
+            .find(|spec| text_at(spec, "/name") == exit.container);
+        let own = statuses
+            .iter_mut()
+            .find(|status| text_at(status, "/name") == exit.container);
+        let (Some(spec), Some(status)) = (spec, own) else {
+            return;
+        };
+        let reason = if exit.code == 0 { "Completed" } else { "Error" };
+        let ended = json!({"terminated": {"exitCode": exit.code, "reason": reason,
+            "startedAt": text_at(status, "/state/running/startedAt"), "finishedAt": now(),
+            "containerID": text_at(status, "/containerID")}});
+        let restarts = number(status, "/restartCount").saturating_add(1);
+        let mut new = container_status(spec, json!({"running": {"startedAt": now()}}), true);
+        if let Some(fields) = new.as_object_mut() {
+            fields.insert("lastState".into(), ended);
+            fields.insert("restartCount".into(), restarts.into());
+        }
+        *status = new;
+        let image = text_at(spec, "/image");
+        let text = format!(
+            "Container image \"{image}\" already present on machine and can be accessed by the pod"
+        );
+        self.event(pod, false, "Pulled", &text).await;
+        self.event(pod, false, "Created", "Container created").await;
+        self.event(pod, false, "Started", "Container started").await;
+        let status = json!({"status": {"containerStatuses": statuses}});
         let _ = self.actor.patch(&Self::status_path(value), status).await;
     }
 }

@@ -180,7 +180,8 @@ fn a_post_start_hook_that_fails_ends_its_container() {
     assert!(events.contains(&"Warning FailedPostStartHook PostStartHook failed".to_owned()));
     assert!(events.contains(&"Normal Killing FailedPostStartHook".to_owned()));
     assert!(node.says(&[
-        "\"Failed to execute PostStartHook\" err=\"rpc error: code = Unknown desc = failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: unable to start container process: exec: \\\"sh\\\": executable file not found in $PATH\"",
+        "\"Failed to execute PostStartHook\" err=\"rpc error: code = Unknown desc = failed to exec in container: failed to start exec \\\"",
+        "\\\": OCI runtime exec failed: exec failed: unable to start container process: exec: \\\"sh\\\": executable file not found in $PATH\"",
         "containerName=\"kube-apiserver\" containerID=\"containerd://",
     ]));
     assert!(node.says(&[

@@ -200,12 +200,9 @@ fn a_probe_that_fails_restarts_and_one_that_cannot_be_made_does_not() {
     node.pod("web", spec);
     node.pass(60.0);
     assert_eq!(node.order(), ["start c", "start d"]);
-    assert!(
-        node.events().contains(
-            &"Warning ProbeWarning Liveness probe errored and resulted in unknown state: rpc error"
-                .into()
-        )
-    );
+    assert!(node.events().contains(
+        &"Warning Unhealthy Liveness probe errored and resulted in unknown state: rpc error".into()
+    ));
     node.answer = |_| ProbeAnswer::Failure("timeout".into());
     node.pass(20.0);
     // The other container of the pod goes on.

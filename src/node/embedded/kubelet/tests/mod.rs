@@ -21,6 +21,7 @@ use crate::node::embedded::machine::{LocalApi, LocalRequest, Machine};
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::process::{Process, Program, Programs, go_error_text};
 use crate::node::embedded::snapshot::{ContainerState, NodeSnapshot};
+use crate::node::embedded::sockets::Socket;
 use crate::node::embedded::store::Store;
 use crate::node::{ApiServerState, ContainerPhase};
 
@@ -57,6 +58,11 @@ impl Program for Server {
                     .stderr(&format!("read {path}: {}", go_error_text(&error)));
                 return 1;
             }
+            let _socket = machine.sockets.listen(Socket {
+                address: "*".into(),
+                port: 6443,
+                pid: process.pid,
+            });
             machine.api.send_replace(Some(Arc::new(Healthy)));
             process.terminate.cancelled().await;
             machine.api.send_replace(None);
@@ -100,6 +106,7 @@ impl Node {
             snapshots: watch::Sender::new(0),
             api: watch::Sender::new(None),
             containers: crate::node::embedded::containers::Containers::default(),
+            sockets: crate::node::embedded::sockets::Sockets::default(),
         });
         let shutdown = CancellationToken::new();
         let programs = Programs::new().with("kube-apiserver", Arc::new(Server(machine.clone())));

@@ -158,6 +158,7 @@ mod tests {
             snapshots: tokio::sync::watch::Sender::new(0),
             api: tokio::sync::watch::Sender::new(None),
             containers: crate::node::embedded::containers::Containers::default(),
+            sockets: crate::node::embedded::sockets::Sockets::default(),
         }))
     }
 

@@ -20,6 +20,7 @@ pub(super) fn write(tree: &Tree<'_>, spec: &Spec) -> io::Result<()> {
         ("etc/containerd", 0o755),
         ("etc/default", 0o755),
         ("etc/systemd/system/kubelet.service.d", 0o755),
+        ("etc/systemd/system/multi-user.target.wants", 0o755),
         ("home", 0o755),
         ("opt", 0o755),
         ("root", 0o700),
@@ -95,6 +96,10 @@ pub(super) fn write(tree: &Tree<'_>, spec: &Spec) -> io::Result<()> {
     ] {
         tree.file(path, &content, mode)?;
     }
+    for unit in ["containerd.service", "kubelet.service"] {
+        let path = format!("etc/systemd/system/multi-user.target.wants/{unit}");
+        tree.link(&path, &format!("/usr/lib/systemd/system/{unit}"))?;
+    }
     Ok(())
 }
 
@@ -136,7 +141,7 @@ const CNI: &str = r#"{
 const CONTAINERD: &str = "version = 3
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-  sandbox = 'registry.k8s.io/pause:3.10.1'
+  sandbox = 'registry.k8s.io/pause:3.10.2'
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
   SystemdCgroup = true

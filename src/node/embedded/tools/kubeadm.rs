@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Tool, table};
 use crate::node::embedded::apiserver::version;
-use crate::node::embedded::version::KUBERNETES;
+use crate::node::embedded::version::{KUBERNETES, PAUSE};
 
 /// Certificates, with the authority that signs each: `pki/NAME.crt`, or within a kubeconfig.
 const CERTIFICATES: [(&str, &str); 11] = [
@@ -131,7 +131,7 @@ fn images() -> Vec<String> {
         .map(|name| format!("registry.k8s.io/kube-{name}:{KUBERNETES}"))
         .collect();
     images.push("registry.k8s.io/coredns/coredns:v1.14.2".to_owned());
-    images.push("registry.k8s.io/pause:3.10.2".to_owned());
+    images.push(PAUSE.to_owned());
     let etcd = include_str!("../root/manifests/etcd.yaml");
     let etcd = etcd
         .lines()

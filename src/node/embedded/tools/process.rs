@@ -8,7 +8,7 @@ use crate::node::embedded::snapshot::{ContainerSnapshot, ContainerState, NodeSna
 pub(super) const CONTAINERD: u32 = 541;
 
 /// The kubelet's command line as kubeadm sets it up.
-pub(super) const KUBELET_FLAGS: &str = "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml --container-runtime-endpoint=unix:///run/containerd/containerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.10.1";
+pub(super) const KUBELET_FLAGS: &str = "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml";
 
 /// Whose process it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,13 @@ use super::Tool;
 use super::process::running;
 use super::table;
 use crate::node::embedded::runtime::image;
-use crate::node::embedded::version::KUBERNETES;
+use crate::node::embedded::version::{CONTAINERD, KUBERNETES};
 
-const CONTAINERD: &str = "containerd github.com/containerd/containerd/v2 v2.3.4 0000000000000000000000000000000000000000";
+/// The commit is not known.
+fn containerd(name: &str) -> String {
+    let commit = "0".repeat(40);
+    format!("{name} github.com/containerd/containerd/v2 v{CONTAINERD} {commit}")
+}
 
 pub(super) fn run(tool: &mut Tool<'_>, name: &str, arguments: &[String]) -> io::Result<u8> {
     let first = arguments.first().map_or("", String::as_str);
@@ -18,17 +22,13 @@ pub(super) fn run(tool: &mut Tool<'_>, name: &str, arguments: &[String]) -> io::
         "kubelet" if first.starts_with("--version") => {
             writeln!(tool.out, "Kubernetes {KUBERNETES}")?;
         }
-        "containerd" if version => writeln!(tool.out, "{CONTAINERD}")?,
+        "containerd" if version => writeln!(tool.out, "{}", containerd("containerd"))?,
         "runc" if version => writeln!(
             tool.out,
             "runc version 1.4.3\nspec: 1.3.0\ngo: go1.25.7\nlibseccomp: 2.6.0"
         )?,
         "ctr" if ["--version", "-v"].contains(&first) => {
-            writeln!(
-                tool.out,
-                "ctr {}",
-                CONTAINERD.trim_start_matches("containerd ")
-            )?;
+            writeln!(tool.out, "{}", containerd("ctr"))?;
         }
         "ctr" => return ctr(tool, arguments),
         "kubelet" | "containerd" => {

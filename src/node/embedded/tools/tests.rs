@@ -1,5 +1,8 @@
 use super::*;
 
+mod runtime;
+mod services;
+
 struct Node {
     dir: tempfile::TempDir,
 }
@@ -50,7 +53,11 @@ impl Node {
     }
 
     fn run(&self, line: &str) -> (u8, String, String) {
-        let argv: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        self.run_words(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn run_words(&self, words: &[&str]) -> (u8, String, String) {
+        let argv: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let root = self.dir.path().join("root");
         let code = run(&root, self.dir.path(), &argv, false, &mut out, &mut err);
@@ -325,7 +332,7 @@ fn crictl_selects_and_shapes() {
     );
     assert_eq!(
         node.run("crictl version").1,
-        "Version:  0.1.0\nRuntimeName:  containerd\nRuntimeVersion:  v2.3.4\nRuntimeApiVersion:  v1\n"
+        "Version:  0.1.0\nRuntimeName:  containerd\nRuntimeVersion:  v2.1.4\nRuntimeApiVersion:  v1\n"
     );
     assert_eq!(
         node.run("crictl config --get runtime-endpoint").1,
@@ -508,7 +515,7 @@ fn programs_of_the_node_say_their_versions_and_no_more() {
     assert!(
         node.run("containerd --version")
             .1
-            .starts_with("containerd github.com/containerd/containerd/v2 v2.3.4")
+            .starts_with("containerd github.com/containerd/containerd/v2 v2.1.4")
     );
     assert_eq!(node.run("ctr -n k8s.io c ls -q").1, "aa11223344556677\n");
     assert_eq!(node.run("ctr c ls -q").1, "");

@@ -1,7 +1,7 @@
 //! `crictl stop`, `rm`, `stopp`, `rmp`: what they ask the runtime for, and what the kubelet makes of it.
 
 use super::flags::Given;
-use super::{Done, Failed, Level, Runtime, fatal, log};
+use super::{Done, Failed, Level, Runtime, by_id, fatal, log, pod_by_id};
 use crate::node::embedded::kubelet::state::Request;
 use crate::node::embedded::snapshot::{ContainerState, NodeSnapshot};
 use crate::yaml::go::quote;
@@ -24,25 +24,26 @@ fn each(ids: Vec<String>, mut run: impl FnMut(&str) -> Done) -> Done {
     }
 }
 
-fn containers(snapshot: &NodeSnapshot, id: &str) -> Option<(String, bool)> {
-    let mut found = snapshot.containers.iter().filter(|c| c.id.starts_with(id));
-    let first = found.next().filter(|_| !id.is_empty())?;
-    let only = found.next().is_none();
-    only.then(|| (first.id.clone(), first.state == ContainerState::Running))
-}
-
-fn sandbox(snapshot: &NodeSnapshot, id: &str) -> Option<(String, bool)> {
-    let sandboxes = snapshot.pods.iter().filter_map(|p| p.sandbox.as_ref());
-    let mut found = sandboxes.filter(|s| s.id.starts_with(id));
-    let first = found.next().filter(|_| !id.is_empty())?;
-    let only = found.next().is_none();
-    only.then(|| (first.id.clone(), first.ready))
+/// Whether an error of the runtime says that there is no such thing: to stop it is done then.
+fn is_gone(error: &str) -> bool {
+    error.starts_with("rpc error: code = NotFound")
 }
 
 /// Stops a container; one that is not there is stopped already, to the runtime.
 fn stop_one(runtime: &mut Runtime<'_, '_>, id: &str, seconds: u64) -> Done {
-    let found = runtime.refresh()?.and_then(|s| containers(&s, id));
-    if let Some((whole, true)) = found {
+    let Some(snapshot) = runtime.refresh()? else {
+        return fatal(format!("stopping the container {}: {DEADLINE}", quote(id)));
+    };
+    let found = by_id(&snapshot.containers, |container| &container.id, id);
+    let found = found.map_err(|problem| problem.of(&format!("container {}", quote(id))));
+    let running = match found {
+        Ok(container) if container.state == ContainerState::Running => Some(container.id.clone()),
+        Err(error) if !is_gone(&error) => {
+            return fatal(format!("stopping the container {}: {error}", quote(id)));
+        }
+        _ => None,
+    };
+    if let Some(whole) = running {
         let done = |s: &NodeSnapshot| {
             let mut all = s.containers.iter();
             all.all(|c| c.id != whole || c.state == ContainerState::Exited)
@@ -134,8 +135,20 @@ fn nothing(runtime: &mut Runtime<'_, '_>, given: &Given, text: &str) -> Done {
 }
 
 fn stop_pod(runtime: &mut Runtime<'_, '_>, id: &str) -> Done {
-    let found = runtime.refresh()?.and_then(|s| sandbox(&s, id));
-    if let Some((whole, true)) = found {
+    let Some(snapshot) = runtime.refresh()? else {
+        return fatal(format!(
+            "stopping the pod sandbox {}: {DEADLINE}",
+            quote(id)
+        ));
+    };
+    let ready = match pod_by_id(&snapshot, id) {
+        Ok((_, sandbox)) if sandbox.ready => Some(sandbox.id.clone()),
+        Err(error) if !is_gone(&error) => {
+            return fatal(format!("stopping the pod sandbox {}: {error}", quote(id)));
+        }
+        _ => None,
+    };
+    if let Some(whole) = ready {
         let request = Request::StopSandbox(whole.clone());
         if !runtime.tool.request(&request, |s| stopped(s, &whole))? {
             return fatal(format!(
@@ -180,12 +193,13 @@ pub(super) fn remove_pods(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done 
         return nothing(runtime, given, "No pods to remove");
     }
     each(ids, |id| {
-        let Some((whole, ready)) = runtime.refresh()?.and_then(|s| sandbox(&s, id)) else {
-            return fatal(format!(
-                "getting sandbox status of pod {}: rpc error: code = NotFound desc = an error occurred when try to find sandbox: not found",
-                quote(id)
-            ));
+        let Some(snapshot) = runtime.refresh()? else {
+            return fatal(DEADLINE);
         };
+        let found = pod_by_id(&snapshot, id).map_err(|e| {
+            Failed::Fatal(format!("getting sandbox status of pod {}: {e}", quote(id)))
+        })?;
+        let (whole, ready) = (found.1.id.clone(), found.1.ready);
         if ready {
             if !given.has("force") {
                 return fatal(format!(

@@ -17,21 +17,22 @@ pub(super) enum Kind {
 }
 
 /// An option.
+#[derive(Debug, Clone)]
 pub(super) struct Flag {
     /// Name and aliases.
-    pub names: &'static [&'static str],
+    pub names: Vec<&'static str>,
     /// Kind of value.
     pub kind: Kind,
     /// What the help says of its default, if anything.
     pub default: &'static str,
     /// Help.
-    pub usage: &'static str,
+    pub usage: String,
 }
 
 /// A command.
 pub(super) struct Command {
     /// Name and aliases.
-    pub names: &'static [&'static str],
+    pub names: Vec<&'static str>,
     /// Help.
     pub usage: &'static str,
     /// Its arguments in the help.
@@ -39,7 +40,7 @@ pub(super) struct Command {
     /// Whether `-aq` is two options.
     pub short: bool,
     /// Options, sorted by name.
-    pub flags: &'static [Flag],
+    pub flags: Vec<Flag>,
 }
 
 /// What was given.
@@ -203,7 +204,7 @@ impl Command {
             "NAME:\n   crictl {name} - {}\n\nUSAGE:\n   crictl {name} [command options]{space}{}\n\nOPTIONS:\n",
             self.usage, self.arguments
         );
-        text.push_str(&options(self.flags, &[]));
+        text.push_str(&options(&self.flags, &[]));
         text
     }
 }
@@ -252,36 +253,24 @@ pub(super) fn options(flags: &[Flag], more: &[(&str, &str)]) -> String {
 mod tests {
     use super::*;
 
-    const FLAGS: &[Flag] = &[
+    fn flag(names: &[&'static str], kind: Kind) -> Flag {
         Flag {
-            names: &["all", "a"],
-            kind: Kind::Bool,
+            names: names.to_vec(),
+            kind,
             default: "",
-            usage: "",
-        },
-        Flag {
-            names: &["quiet", "q"],
-            kind: Kind::Bool,
-            default: "",
-            usage: "",
-        },
-        Flag {
-            names: &["name"],
-            kind: Kind::Text,
-            default: "",
-            usage: "",
-        },
-        Flag {
-            names: &["tail"],
-            kind: Kind::Number,
-            default: "-1",
-            usage: "",
-        },
-    ];
+            usage: String::new(),
+        }
+    }
 
     fn parse(line: &str, short: bool) -> Result<Given, String> {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        Given::parse(&words, FLAGS, short)
+        let flags = [
+            flag(&["all", "a"], Kind::Bool),
+            flag(&["quiet", "q"], Kind::Bool),
+            flag(&["name"], Kind::Text),
+            flag(&["tail"], Kind::Number),
+        ];
+        Given::parse(&words, &flags, short)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::output::{self, short, size};
 use super::{Done, Failed, Level, Runtime, fatal, log};
 use crate::node::embedded::runtime::image;
 use crate::node::embedded::snapshot::NodeSnapshot;
-use crate::node::embedded::version::KUBERNETES;
+use crate::node::embedded::version::{KUBERNETES, PAUSE};
 
 /// An image of the node.
 struct Stored {
@@ -78,7 +78,7 @@ fn stored(snapshot: &NodeSnapshot) -> Vec<Stored> {
         .map(|c| format!("{}:{}", image::repository(&c.image), image::tag(&c.image)))
         .chain(control_plane.map(|name| format!("registry.k8s.io/{name}:{KUBERNETES}")))
         .collect();
-    names.push("registry.k8s.io/pause:3.10.1".to_owned());
+    names.push(PAUSE.to_owned());
     names.sort_unstable();
     names.dedup();
     names.into_iter().map(Stored::new).collect()

@@ -2,6 +2,7 @@
 
 mod change;
 mod commands;
+mod events;
 mod exec;
 mod flags;
 mod images;
@@ -17,9 +18,11 @@ use std::io;
 
 use jiff::Timestamp;
 
-use self::flags::{Command, Given};
+use self::commands::Commands;
+use self::flags::{Flag, Given};
 use super::Tool;
-use crate::node::embedded::snapshot::{ContainerSnapshot, NodeSnapshot};
+use crate::node::embedded::snapshot::{ContainerSnapshot, NodeSnapshot, PodSnapshot, Sandbox};
+use crate::node::embedded::version::CONTAINERD;
 use crate::yaml::go::quote;
 
 /// Version of the program.
@@ -54,11 +57,12 @@ fn fatal<T>(text: impl Into<String>) -> Result<T, Failed> {
 type Done<T = ()> = Result<T, Failed>;
 
 pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
-    let global = match Given::parse(arguments, commands::GLOBAL, false) {
+    let known = Commands::read();
+    let global = match Given::parse(arguments, &known.global, false) {
         Ok(global) => global,
         Err(problem) => {
             writeln!(tool.out, "Incorrect Usage: {problem}\n")?;
-            tool.out.write_all(help().as_bytes())?;
+            tool.out.write_all(help(&known).as_bytes())?;
             return log(tool, Level::Fatal, &problem).map(|()| 1);
         }
     };
@@ -67,31 +71,29 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         return Ok(0);
     }
     let Some((name, rest)) = global.arguments.split_first().filter(|_| !global.help) else {
-        tool.out.write_all(help().as_bytes())?;
+        tool.out.write_all(help(&known).as_bytes())?;
         return Ok(0);
     };
-    let find = |name: &str| {
-        let mut all = commands::COMMANDS.iter();
-        all.find(|command| command.names.contains(&name))
+    // urfave/cli asks for help of a command that is not there.
+    let no_topic = |tool: &mut Tool<'_>, name: &str| {
+        log(tool, Level::Fatal, &format!("No help topic for '{name}'")).map(|()| 1)
     };
-    let Some(command) = find(name) else {
-        // urfave/cli asks for help of a command that is not there.
-        return log(tool, Level::Fatal, &format!("No help topic for '{name}'")).map(|()| 1);
+    let Some(command) = known.find(name) else {
+        return no_topic(tool, name);
     };
     let first = command.names.first().copied().unwrap_or("");
     if first == "help" {
-        let text = rest
-            .first()
-            .map_or_else(|| Some(help()), |name| find(name).map(Command::help));
-        return match text {
-            Some(text) => tool.out.write_all(text.as_bytes()).map(|()| 0),
-            None => {
-                let name = rest.first().map_or("", String::as_str);
-                log(tool, Level::Fatal, &format!("No help topic for '{name}'")).map(|()| 1)
-            }
+        let name = rest.first().map(String::as_str);
+        let text = match name {
+            None => help(&known),
+            Some(name) => match known.find(name) {
+                Some(command) => command.help(),
+                None => return no_topic(tool, name),
+            },
         };
+        return tool.out.write_all(text.as_bytes()).map(|()| 0);
     }
-    let given = match Given::parse(rest, command.flags, command.short) {
+    let given = match Given::parse(rest, &command.flags, command.short) {
         Ok(given) => given,
         Err(problem) => {
             writeln!(tool.out, "Incorrect Usage: {problem}\n")?;
@@ -103,11 +105,19 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         tool.out.write_all(command.help().as_bytes())?;
         return Ok(0);
     }
+    let option = |name: &str, variable: &str| {
+        let given = global.get(name).map(str::to_owned);
+        given.or_else(|| {
+            std::env::var(variable)
+                .ok()
+                .filter(|value| !value.is_empty())
+        })
+    };
     let mut runtime = Runtime {
         tool,
         snapshot: None,
-        endpoint: global.get("runtime-endpoint").map(str::to_owned),
-        config: global.get("config").unwrap_or(CONFIG).to_owned(),
+        endpoint: option("runtime-endpoint", "CONTAINER_RUNTIME_ENDPOINT"),
+        config: option("config", "CRI_CONFIG_FILE").unwrap_or_else(|| CONFIG.to_owned()),
     };
     let done = match first {
         "version" => version(&mut runtime, &given),
@@ -125,6 +135,7 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         "rm" => change::remove(&mut runtime, &given),
         "stopp" => change::stop_pods(&mut runtime, &given),
         "rmp" => change::remove_pods(&mut runtime, &given),
+        "events" => events::run(&mut runtime, &given),
         "exec" => exec::run(&mut runtime, &given),
         "stats" => stats::containers(&mut runtime, &given),
         "statsp" => stats::pods(&mut runtime, &given),
@@ -143,38 +154,26 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
 }
 
 /// The help of crictl itself.
-fn help() -> String {
-    let width = commands::COMMANDS
-        .iter()
-        .map(|c| c.names.join(", ").len())
-        .max()
-        .unwrap_or(0)
-        + 2;
+fn help(known: &Commands) -> String {
+    let names = known.commands.iter().map(|c| c.names.join(", "));
+    let width = names.clone().map(|names| names.len()).max().unwrap_or(0) + 2;
     let mut text = format!(
         "NAME:\n   crictl - client for CRI\n\nUSAGE:\n   crictl [global options] command [command options]\n\nVERSION:\n   {VERSION}\n\nCOMMANDS:\n"
     );
-    for command in commands::COMMANDS {
-        let names = command.names.join(", ");
+    for (names, command) in names.zip(&known.commands) {
         text.push_str(&format!("   {names:<width$}{}\n", command.usage));
     }
     text.push_str("\nGLOBAL OPTIONS:\n");
-    let (version, others): (Vec<_>, Vec<_>) = commands::GLOBAL
+    // Its own line is among the last.
+    let is_version = |flag: &&Flag| flag.names.contains(&"version");
+    let others: Vec<Flag> = known
+        .global
         .iter()
-        .partition(|flag| flag.names.contains(&"version"));
-    drop(version);
-    let others: Vec<flags::Flag> = others
-        .into_iter()
-        .map(|f| flags::Flag {
-            names: f.names,
-            kind: f.kind,
-            default: f.default,
-            usage: f.usage,
-        })
+        .filter(|f| !is_version(f))
+        .cloned()
         .collect();
-    text.push_str(&flags::options(
-        &others,
-        &[("--version, -v", "print the version")],
-    ));
+    let version = ("--version, -v", "print the version");
+    text.push_str(&flags::options(&others, &[version]));
     text
 }
 
@@ -293,17 +292,66 @@ impl Runtime<'_, '_> {
         snapshot: &NodeSnapshot,
         id: &str,
     ) -> Result<ContainerSnapshot, String> {
-        let mut found = snapshot.containers.iter().filter(|c| c.id.starts_with(id));
-        match (found.next().filter(|_| !id.is_empty()), found.next()) {
-            (Some(container), None) => Ok(container.clone()),
-            _ => {
-                let text = format!(
-                    "rpc error: code = NotFound desc = an error occurred when try to find container {}: not found",
-                    quote(id)
-                );
+        match by_id(&snapshot.containers, |container| &container.id, id) {
+            Ok(container) => Ok(container.clone()),
+            Err(problem) => {
+                let text = problem.of(&format!("container {}", quote(id)));
                 self.call_failed(569, "ContainerStatus", "containerID", id, text)
             }
         }
+    }
+}
+
+/// Why an id means nothing.
+enum NoSuch {
+    /// Nothing begins like it.
+    Unknown,
+    /// It is not even the beginning of one.
+    Empty,
+    /// More than one begins like it.
+    Ambiguous(String),
+}
+
+impl NoSuch {
+    /// What the runtime says of it (containerd `internal/truncindex`, `internal/cri/store`).
+    fn of(&self, what: &str) -> String {
+        let (code, why) = match self {
+            Self::Unknown => ("NotFound", "not found".to_owned()),
+            Self::Empty => ("Unknown", "prefix can't be empty".to_owned()),
+            Self::Ambiguous(id) => (
+                "Unknown",
+                format!("Multiple IDs found with provided prefix: {id}"),
+            ),
+        };
+        format!("rpc error: code = {code} desc = an error occurred when try to find {what}: {why}")
+    }
+}
+
+/// What has this id, or alone begins with it.
+fn by_id<'a, T>(all: &'a [T], id_of: impl Fn(&T) -> &str, id: &str) -> Result<&'a T, NoSuch> {
+    if id.is_empty() {
+        return Err(NoSuch::Empty);
+    }
+    let mut found = all.iter().filter(|one| id_of(one).starts_with(id));
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(NoSuch::Unknown),
+        (Some(_), Some(_)) => Err(NoSuch::Ambiguous(id.to_owned())),
+    }
+}
+
+/// The pod with this sandbox.
+fn pod_by_id<'a>(
+    snapshot: &'a NodeSnapshot,
+    id: &str,
+) -> Result<(&'a PodSnapshot, &'a Sandbox), String> {
+    let pods = snapshot.pods.iter();
+    let up: Vec<(&PodSnapshot, &Sandbox)> = pods
+        .filter_map(|pod| Some((pod, pod.sandbox.as_ref()?)))
+        .collect();
+    match by_id(&up, |(_, sandbox)| &sandbox.id, id) {
+        Ok(found) => Ok(*found),
+        Err(problem) => Err(problem.of("sandbox")),
     }
 }
 
@@ -315,7 +363,7 @@ fn version(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
     let out = &mut runtime.tool.out;
     writeln!(out, "Version:  0.1.0")?;
     writeln!(out, "RuntimeName:  containerd")?;
-    writeln!(out, "RuntimeVersion:  {}", status::CONTAINERD)?;
+    writeln!(out, "RuntimeVersion:  v{CONTAINERD}")?;
     writeln!(out, "RuntimeApiVersion:  v1")?;
     Ok(())
 }
@@ -395,6 +443,6 @@ fn config(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
 
 fn runtime_config(runtime: &mut Runtime<'_, '_>) -> Done {
     runtime.connect(false)?;
-    let value = serde_json::json!({"linux": {"cgroupDriver": "SYSTEMD"}});
-    output::value(runtime, &value, "json", None)
+    writeln!(runtime.tool.out, "cgroup driver:   SYSTEMD")?;
+    Ok(())
 }

@@ -7,6 +7,7 @@ use crate::node::embedded::runtime::image;
 use crate::node::embedded::snapshot::{
     ContainerSnapshot, ContainerState, NodeSnapshot, PodSnapshot, Sandbox,
 };
+use crate::node::embedded::version::PAUSE;
 
 /// Labels the kubelet puts on a container.
 pub(super) fn labels(container: &ContainerSnapshot) -> Vec<(String, String)> {
@@ -85,7 +86,7 @@ pub(super) fn annotations(container: &ContainerSnapshot) -> Vec<(String, String)
     .to_vec()
 }
 
-/// Annotations the kubelet puts on the sandbox of a static pod.
+/// Annotations the kubelet puts on the sandbox of a pod, which has a manifest if it is static.
 pub(super) fn pod_annotations(pod: &PodSnapshot) -> Vec<(String, String)> {
     let seen = pod
         .pod
@@ -96,10 +97,15 @@ pub(super) fn pod_annotations(pod: &PodSnapshot) -> Vec<(String, String)> {
         .flatten()
         .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").to_owned()))
         .collect();
-    for (key, value) in [
-        ("kubernetes.io/config.hash", pod.uid.as_str()),
-        ("kubernetes.io/config.source", "file"),
-    ] {
+    let (hash, source) = match pod.manifest_path.as_str() {
+        "" => (None, "api"),
+        _ => (Some(pod.uid.as_str()), "file"),
+    };
+    let hash = hash.map(|hash| ("kubernetes.io/config.hash", hash));
+    for (key, value) in hash
+        .into_iter()
+        .chain([("kubernetes.io/config.source", source)])
+    {
         if !all.iter().any(|(k, _)| k == key) {
             all.push((key.to_owned(), value.to_owned()));
         }
@@ -285,8 +291,15 @@ pub(super) fn container(container: &ContainerSnapshot, snapshot: &NodeSnapshot) 
     })
 }
 
+/// Address of a pod; of one in the node's network the runtime knows none (containerd `sandbox_status.go`).
+pub(super) fn address(pod: &PodSnapshot) -> &str {
+    let host = pod.pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
+    let ip = pod.status.get("podIP").and_then(Value::as_str);
+    ip.filter(|_| !host).unwrap_or("")
+}
+
 /// `crictl inspectp`.
-pub(super) fn pod(pod: &PodSnapshot, sandbox: &Sandbox, snapshot: &NodeSnapshot) -> Value {
+pub(super) fn pod(pod: &PodSnapshot, sandbox: &Sandbox) -> Value {
     let host = pod.pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true));
     let mut value = listed_pod(pod, sandbox);
     if let Some(object) = value.as_object_mut() {
@@ -300,12 +313,12 @@ pub(super) fn pod(pod: &PodSnapshot, sandbox: &Sandbox, snapshot: &NodeSnapshot)
         );
         object.insert(
             "network".into(),
-            json!({"additionalIps": [], "ip": snapshot.node_ip}),
+            json!({"additionalIps": [], "ip": address(pod)}),
         );
     }
     json!({
         "info": {
-            "image": "registry.k8s.io/pause:3.10.1",
+            "image": PAUSE,
             "netNamespaceClosed": false,
             "processStatus": if sandbox.ready { "running" } else { "deleted" },
             "runtimeHandler": "",

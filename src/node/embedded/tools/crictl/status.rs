@@ -4,12 +4,9 @@ use serde_json::{Value, json};
 
 use super::flags::Given;
 use super::output::{self, ago};
-use super::{Done, Failed, Level, Runtime, fatal, list, log, objects};
+use super::{Done, Failed, Level, Runtime, fatal, list, log, objects, pod_by_id};
 use crate::node::embedded::snapshot::{ContainerSnapshot, ContainerState, PodSnapshot, Sandbox};
 use crate::yaml::go::quote;
-
-/// Version of the container runtime.
-pub(super) const CONTAINERD: &str = "v2.3.4";
 
 /// `inspect`.
 pub(super) fn containers(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
@@ -110,20 +107,16 @@ pub(super) fn pods(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
     let format = given.get("output").unwrap_or("json");
     let mut values = Vec::new();
     for id in ids {
-        let found = snapshot.pods.iter().find_map(|pod| {
-            let sandbox = pod.sandbox.as_ref()?;
-            (!id.is_empty() && sandbox.id.starts_with(&id)).then_some((pod, sandbox))
-        });
-        let Some((pod, sandbox)) = found else {
-            return fatal(
-                "get the status of pod sandboxes: get pod sandbox status: rpc error: code = NotFound desc = an error occurred when try to find sandbox: not found",
-            );
-        };
+        let (pod, sandbox) = pod_by_id(&snapshot, &id).map_err(|e| {
+            Failed::Fatal(format!(
+                "get the status of pod sandboxes: get pod sandbox status: {e}"
+            ))
+        })?;
         if format == "table" {
-            pod_table(runtime, pod, sandbox, &snapshot.node_ip)?;
+            pod_table(runtime, pod, sandbox)?;
             continue;
         }
-        let mut value = objects::pod(pod, sandbox, &snapshot);
+        let mut value = objects::pod(pod, sandbox);
         if given.has("quiet")
             && let Some(object) = value.as_object_mut()
         {
@@ -134,12 +127,7 @@ pub(super) fn pods(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
     print(runtime, given, values, "get the status of pod sandboxes")
 }
 
-fn pod_table(
-    runtime: &mut Runtime<'_, '_>,
-    pod: &PodSnapshot,
-    sandbox: &Sandbox,
-    ip: &str,
-) -> Done {
+fn pod_table(runtime: &mut Runtime<'_, '_>, pod: &PodSnapshot, sandbox: &Sandbox) -> Done {
     let out = &mut runtime.tool.out;
     writeln!(out, "ID: {}", sandbox.id)?;
     writeln!(out, "Name: {}", pod.name)?;
@@ -153,7 +141,7 @@ fn pod_table(
     };
     writeln!(out, "Status: {state}")?;
     writeln!(out, "Created: {}", objects::go_time(sandbox.created))?;
-    writeln!(out, "IP Addresses: {ip}")?;
+    writeln!(out, "IP Addresses: {}", objects::address(pod))?;
     list::pairs(runtime, "Labels", &objects::pod_labels(pod))?;
     list::pairs(runtime, "Annotations", &objects::pod_annotations(pod))
 }
@@ -190,7 +178,7 @@ pub(super) fn info(runtime: &mut Runtime<'_, '_>, given: &Given) -> Done {
             "rootDir": "/var/lib/containerd/io.containerd.grpc.v1.cri",
             "stateDir": "/run/containerd/io.containerd.grpc.v1.cri",
         }));
-        object.insert("golang".into(), json!("go1.25.7"));
+        object.insert("golang".into(), json!("go1.24.5"));
         object.insert("lastCNILoadStatus".into(), json!("OK"));
         object.insert("lastCNILoadStatus.default".into(), json!("OK"));
     }

@@ -15,6 +15,7 @@ use super::Tool;
 use super::options::{Given, Known, Problem, Style, flag, value};
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::snapshot::tail_of_file;
+use crate::node::embedded::version::SYSTEMD;
 
 const KNOWN: &[Known] = &[
     value(&["unit", "u", "user-unit"]),
@@ -131,7 +132,7 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         return help(tool);
     }
     if given.has("version") {
-        writeln!(tool.out, "systemd 257 (257.9-1~deb13u1)")?;
+        writeln!(tool.out, "{SYSTEMD}")?;
         return Ok(0);
     }
     if given.has("disk-usage") {
@@ -140,6 +141,9 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
             "Archived and active journals take up 8M in the file system."
         )?;
         return Ok(0);
+    }
+    if given.has("list-boots") {
+        return boots(tool);
     }
     let asked = match asked(&given) {
         Ok(asked) => asked,
@@ -152,6 +156,9 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         name: given.get("output").unwrap_or("short").to_owned(),
         no_host: given.has("no-hostname"),
         catalog: given.has("catalog"),
+        booted: tool
+            .snapshot()?
+            .map_or(Timestamp::UNIX_EPOCH, |snapshot| snapshot.booted),
     };
     if !output::FORMATS.contains(&format.name.as_str()) {
         writeln!(tool.err, "Unknown output format '{}'.", format.name)?;
@@ -209,6 +216,38 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
     if given.has("follow") {
         follow(tool, &format, &asked, end)?;
     }
+    Ok(0)
+}
+
+/// The boot the journal is of. There is no other.
+fn boots(tool: &mut Tool<'_>) -> io::Result<u8> {
+    let all = Asked {
+        units: None,
+        since: None,
+        until: None,
+        pattern: None,
+        priority: 7,
+        names: Vec::new(),
+        nothing: false,
+    };
+    let entries = entries(tool, &all)?;
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Ok(0);
+    };
+    let time = |entry: &Entry| entry.time.strftime("%a %Y-%m-%d %H:%M:%S UTC").to_string();
+    writeln!(
+        tool.out,
+        "IDX {:<32} {:<27} LAST ENTRY",
+        "BOOT ID", "FIRST ENTRY"
+    )?;
+    writeln!(
+        tool.out,
+        "{:>3} {} {:<27} {}",
+        0,
+        output::BOOT,
+        time(first),
+        time(last)
+    )?;
     Ok(0)
 }
 
@@ -342,6 +381,14 @@ fn complete(arguments: &[String]) -> Vec<String> {
         out.push(argument.clone());
     }
     out
+}
+
+/// When the kubelet was stopped last.
+pub(super) fn stopped(tool: &Tool<'_>) -> Option<Timestamp> {
+    let text = tail_of_file(&Confined::new(tool.state_dir), PATH, 1 << 20);
+    let stopped = |line: &&str| line.contains("systemd[1]: Stopped kubelet.service");
+    let line = text.lines().rev().find(stopped)?;
+    Some(Entry::parse(line).time)
 }
 
 /// The journal of the kubelet, in the state directory.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::process::KUBELET_FLAGS;
@@ -25,6 +26,9 @@ pub(super) const FORMATS: [&str; 14] = [
     "with-unit",
 ];
 
+/// Id of the boot.
+pub(super) const BOOT: &str = "2f6f3c1d0f5e4a7d8f0a4b5f1f3d9c21";
+
 /// How entries are shown.
 #[derive(Debug, Clone)]
 pub(super) struct Format {
@@ -34,6 +38,8 @@ pub(super) struct Format {
     pub no_host: bool,
     /// Whether explanations follow (`-x`).
     pub catalog: bool,
+    /// When the node came up.
+    pub booted: Timestamp,
 }
 
 impl Format {
@@ -48,14 +54,22 @@ impl Format {
                 return writeln!(out, "{}", text.replace("\n  ", "\n\t").replace(": ", " : "));
             }
             "verbose" => return verbose(out, entry),
+            "short-monotonic" | "short-delta" => {
+                let since = entry.time.duration_since(self.booted).as_micros().max(0);
+                let stamp = format!("[{:>5}.{:06}]", since / 1_000_000, since % 1_000_000);
+                return self.line(out, &stamp, entry);
+            }
             "short-full" | "with-unit" => entry.time.strftime("%a %Y-%m-%d %H:%M:%S UTC"),
             "short-iso" => entry.time.strftime("%Y-%m-%dT%H:%M:%S+00:00"),
             "short-iso-precise" => entry.time.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"),
             "short-precise" => entry.time.strftime("%b %d %H:%M:%S%.6f"),
             "short-unix" => entry.time.strftime("%s%.6f"),
-            "short-monotonic" | "short-delta" => entry.time.strftime("[%s%.6f]"),
             _ => entry.time.strftime("%b %d %H:%M:%S"),
         };
+        self.line(out, &stamp.to_string(), entry)
+    }
+
+    fn line(&self, out: &mut dyn Write, stamp: &str, entry: &Entry) -> io::Result<()> {
         let host = if self.no_host {
             String::new()
         } else {
@@ -96,6 +110,7 @@ fn fields(entry: &Entry) -> Value {
     let mut value = json!({
         "__CURSOR": format!("s=6f1b0c4f5a0b4f0c9a4c1d7d1c3b2a19;i={micros:x}"),
         "__REALTIME_TIMESTAMP": micros.to_string(),
+        "_BOOT_ID": BOOT,
         "_TRANSPORT": if own { "journal" } else { "stdout" },
         "PRIORITY": "6",
         "SYSLOG_FACILITY": "3",
@@ -174,6 +189,6 @@ fn explain(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     };
     writeln!(
         out,
-        "░░ Subject: {subject}\n░░ Defined-By: systemd\n░░ Support: https://www.debian.org/support\n░░ \n░░ {text}"
+        "░░ Subject: {subject}\n░░ Defined-By: systemd\n░░ Support: http://www.ubuntu.com/support\n░░ \n░░ {text}"
     )
 }

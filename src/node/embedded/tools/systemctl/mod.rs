@@ -1,16 +1,19 @@
 //! `systemctl`: the services of the node, kubelet and containerd.
 
+mod enablement;
+mod status;
+
 use std::io;
-use std::time::Duration;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 
+use self::enablement::State;
 use super::options::{Given, Known, Problem, Style, flag, value};
 use super::process::{CONTAINERD, KUBELET_FLAGS};
-use super::{Tool, table};
-use crate::node::embedded::confine::Confined;
+use super::{Tool, journalctl};
 use crate::node::embedded::kubelet::state::Request;
-use crate::node::embedded::snapshot::{NodeSnapshot, tail_of_file};
+use crate::node::embedded::snapshot::NodeSnapshot;
+use crate::node::embedded::version::SYSTEMD;
 
 const KNOWN: &[Known] = &[
     flag(&["no-pager"]),
@@ -43,15 +46,19 @@ struct Unit {
     drop_in: Option<&'static str>,
     command: String,
     active: bool,
+    enabled: State,
     pid: u32,
+    /// Process id before it ended, and when that was started.
+    last: Option<(u32, Timestamp)>,
     /// When it came to be as it is.
     since: Timestamp,
     memory: &'static str,
 }
 
 /// The service of a name, with or without `.service`.
-fn unit(name: &str, snapshot: Option<&NodeSnapshot>) -> Option<Unit> {
+fn unit(tool: &Tool<'_>, name: &str, snapshot: Option<&NodeSnapshot>) -> Option<Unit> {
     let name = name.strip_suffix(".service").unwrap_or(name);
+    let enabled = enablement::of(&tool.node, name);
     let now = Timestamp::now();
     match name {
         "kubelet" => {
@@ -64,7 +71,15 @@ fn unit(name: &str, snapshot: Option<&NodeSnapshot>) -> Option<Unit> {
                 command: format!("/usr/bin/kubelet {KUBELET_FLAGS}"),
                 active,
                 pid: snapshot.filter(|_| active).map_or(0, |s| s.kubelet_pid),
-                since: snapshot.map_or(now, |s| if active { s.kubelet_started } else { s.time }),
+                last: snapshot
+                    .filter(|_| !active)
+                    .map(|s| (s.kubelet_pid, s.kubelet_started)),
+                since: match snapshot {
+                    Some(snapshot) if active => snapshot.kubelet_started,
+                    Some(snapshot) => journalctl::stopped(tool).unwrap_or(snapshot.time),
+                    None => now,
+                },
+                enabled,
                 memory: "41.2M (peak: 44.6M)",
             })
         }
@@ -76,7 +91,9 @@ fn unit(name: &str, snapshot: Option<&NodeSnapshot>) -> Option<Unit> {
             command: "/usr/bin/containerd".to_owned(),
             active: snapshot.is_some(),
             pid: if snapshot.is_some() { CONTAINERD } else { 0 },
+            last: None,
             since: snapshot.map_or(now, |s| s.booted),
+            enabled,
             memory: "61.8M (peak: 98.3M)",
         }),
         _ => None,
@@ -101,7 +118,7 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
         }
     };
     if given.has("version") {
-        writeln!(tool.out, "systemd 257 (257.9-1~deb13u1)")?;
+        writeln!(tool.out, "{SYSTEMD}")?;
         return Ok(0);
     }
     let verb = given.rest.first().map_or("list-units", String::as_str);
@@ -136,7 +153,7 @@ pub(super) fn run(tool: &mut Tool<'_>, arguments: &[String]) -> io::Result<u8> {
     }
     let mut worst = 0;
     for (index, name) in units.iter().enumerate() {
-        let code = match unit(name, snapshot.as_ref()) {
+        let code = match unit(tool, name, snapshot.as_ref()) {
             Some(unit) => {
                 if index > 0 && ["status", "show"].contains(&verb) {
                     writeln!(tool.out)?;
@@ -221,7 +238,7 @@ fn one(
 ) -> io::Result<u8> {
     let quiet = given.has("quiet");
     match verb {
-        "status" => status(tool, unit, given),
+        "status" => status::show(tool, unit, given),
         "is-active" | "is-failed" => {
             if !quiet {
                 let word = if unit.active { "active" } else { "inactive" };
@@ -235,11 +252,29 @@ fn one(
         }
         "is-enabled" => {
             if !quiet {
-                writeln!(tool.out, "enabled")?;
+                writeln!(tool.out, "{}", unit.enabled.word())?;
             }
-            Ok(0)
+            Ok(u8::from(unit.enabled != State::Enabled))
         }
-        "enable" | "unmask" => Ok(0),
+        "enable" | "disable" | "mask" | "unmask" => {
+            enablement::change(tool, verb, unit)?;
+            match (verb, given.has("now")) {
+                ("enable", true) => one(tool, "start", unit, given, snapshot),
+                ("disable" | "mask", true) => one(tool, "stop", unit, given, snapshot),
+                _ => Ok(0),
+            }
+        }
+        "start" | "restart" | "reload-or-restart" | "try-restart"
+            if unit.enabled == State::Masked && !unit.active =>
+        {
+            let job = if verb == "start" { "start" } else { "restart" };
+            writeln!(
+                tool.err,
+                "Failed to {job} {0}.service: Unit {0}.service is masked.",
+                unit.name
+            )?;
+            Ok(1)
+        }
         "cat" => cat(tool, unit),
         "show" => show(tool, unit, given),
         "start" | "stop" | "restart" | "reload-or-restart" | "try-restart" | "kill"
@@ -359,9 +394,9 @@ fn show(tool: &mut Tool<'_>, unit: &Unit, given: &Given) -> io::Result<u8> {
         ("SubState", sub.to_owned()),
         ("FragmentPath", path),
         ("DropInPaths", drop_in),
-        ("UnitFileState", "enabled".to_owned()),
+        ("UnitFileState", unit.enabled.word().to_owned()),
         ("UnitFilePreset", "enabled".to_owned()),
-        ("ActiveEnterTimestamp", date(unit.since)),
+        ("ActiveEnterTimestamp", status::date(unit.since)),
         ("NeedDaemonReload", "no".to_owned()),
     ];
     let wanted: Vec<&str> = given.all("property").flat_map(|p| p.split(',')).collect();
@@ -398,7 +433,7 @@ fn list(
     let kind = given.get("type").is_none_or(|kind| kind == "service");
     let units: Vec<Unit> = ["containerd", "kubelet"]
         .iter()
-        .filter_map(|name| unit(name, snapshot))
+        .filter_map(|name| unit(tool, name, snapshot))
         .filter(|unit| kind && wanted(unit.name))
         .filter(|unit| verb == "list-unit-files" || unit.active || given.has("all"))
         .filter(|_| !given.has("failed") && given.get("state") != Some("failed"))
@@ -411,7 +446,7 @@ fn list(
         }
         for unit in &units {
             let file = format!("{}.service", unit.name);
-            writeln!(tool.out, "{file:<18} {:<7} enabled", "enabled")?;
+            writeln!(tool.out, "{file:<18} {:<7} enabled", unit.enabled.word())?;
         }
         if legend {
             writeln!(tool.out, "\n{} unit files listed.", units.len())?;
@@ -451,87 +486,4 @@ fn list(
         )?;
     }
     Ok(0)
-}
-
-fn status(tool: &mut Tool<'_>, unit: &Unit, given: &Given) -> io::Result<u8> {
-    let dot = if unit.active { "●" } else { "○" };
-    let (name, since) = (unit.name, unit.since);
-    let mut text = format!("{dot} {name}.service - {}\n", unit.description);
-    text.push_str(&format!(
-        "     Loaded: loaded (/usr/lib/systemd/system/{name}.service; enabled; preset: enabled)\n"
-    ));
-    if let Some(drop_in) = unit.drop_in {
-        text.push_str(&format!(
-            "    Drop-In: /usr/lib/systemd/system/{name}.service.d\n             └─{drop_in}\n"
-        ));
-    }
-    let state = if unit.active {
-        "active (running)"
-    } else {
-        "inactive (dead)"
-    };
-    text.push_str(&format!(
-        "     Active: {state} since {}; {} ago\n       Docs: {}\n",
-        date(since),
-        age(since),
-        unit.documentation
-    ));
-    if unit.active {
-        text.push_str(&format!(
-            "   Main PID: {0} ({name})\n      Tasks: 12 (limit: 4915)\n     Memory: {1}\n        CPU: {2}.{3:03}s\n     CGroup: /system.slice/{name}.service\n             └─{0} {4}\n",
-            unit.pid,
-            unit.memory,
-            age_seconds(since) / 40 + 1,
-            unit.pid % 1000,
-            unit.command
-        ));
-    }
-    tool.out.write_all(text.as_bytes())?;
-    let lines = match given.get("lines").map(str::parse::<usize>) {
-        None => 10,
-        Some(Ok(lines)) => lines,
-        Some(Err(_)) => {
-            writeln!(
-                tool.err,
-                "Failed to parse lines '{}'",
-                given.get("lines").unwrap_or("")
-            )?;
-            return Ok(1);
-        }
-    };
-    if unit.name == "kubelet" && lines > 0 {
-        let files = Confined::new(tool.state_dir);
-        let text = tail_of_file(&files, "/journal/kubelet.log", 256 << 10);
-        let all: Vec<&str> = text.lines().collect();
-        if !all.is_empty() {
-            writeln!(tool.out)?;
-        }
-        for line in all.iter().skip(all.len().saturating_sub(lines)) {
-            writeln!(tool.out, "{line}")?;
-        }
-    }
-    Ok(if unit.active { 0 } else { 3 })
-}
-
-fn date(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::UTC)
-        .strftime("%a %Y-%m-%d %H:%M:%S UTC")
-        .to_string()
-}
-
-fn age_seconds(time: Timestamp) -> u64 {
-    Timestamp::now()
-        .duration_since(time)
-        .unsigned_abs()
-        .as_secs()
-}
-
-fn age(time: Timestamp) -> String {
-    let seconds = age_seconds(time);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}min {}s", seconds / 60, seconds % 60),
-        3600..172_800 => format!("{}h {}min", seconds / 3600, seconds / 60 % 60),
-        _ => table::human(Duration::from_secs(seconds)),
-    }
 }

@@ -11,7 +11,7 @@ use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use crate::exit::Exit;
 use crate::lab::config::Settings;
 use crate::lab::{Error, Home, Lab};
-use crate::node::engine::{Choice, Engine, confinement as confined};
+use crate::node::engine::{Engine, confinement as confined, kind_needs};
 use crate::style::Style;
 
 /// Arguments of `ckslab doctor`.
@@ -99,7 +99,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     checks.push(loopback());
     checks.push(kubectl());
     checks.push(confinement());
-    checks.push(engine());
+    checks.extend(engines());
     let ok = checks.iter().all(|check| check.verdict != Verdict::Fail);
     match args.output.output {
         Format::Json => output::print_json(&Report {
@@ -275,13 +275,18 @@ fn confinement() -> Check {
     }
 }
 
-fn engine() -> Check {
-    let seen = match (Engine::choose(Choice::Auto), Engine::choose(Choice::Kind)) {
-        (Ok(engine), Ok(_)) => engine.name().to_owned(),
-        (Ok(engine), Err(_)) => {
-            format!("{} (the kind engine is not in this version)", engine.name())
-        }
-        (Err(error), _) => return Check::fail("engine", error.to_string(), "ckslab start --help"),
-    };
-    Check::pass("engine", seen)
+/// What the kind engine needs, and the engine that `auto` means.
+fn engines() -> Vec<Check> {
+    let mut checks: Vec<Check> = kind_needs()
+        .into_iter()
+        .map(|(name, seen)| match seen {
+            Ok(seen) => Check::pass(name, seen),
+            // The embedded engine does without.
+            Err((reason, hint)) => Check::warn(name, reason, hint),
+        })
+        .collect();
+    let whole = checks.iter().all(|check| check.verdict == Verdict::Pass);
+    let auto = if whole { Engine::Kind } else { Engine::Embedded };
+    checks.push(Check::pass("engine", format!("auto means {}", auto.name())));
+    checks
 }

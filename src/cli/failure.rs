@@ -66,7 +66,8 @@ impl std::error::Error for Failure {}
 fn exit_of_lab(error: &lab::Error) -> Exit {
     match error {
         lab::Error::Differs { .. } => Exit::Usage,
-        lab::Error::Setup { .. } => Exit::InvalidInput,
+        lab::Error::NotOn { .. } => Exit::Usage,
+        lab::Error::Setup { .. } | lab::Error::Invalid { .. } => Exit::InvalidInput,
         lab::Error::Scenario(ScenarioError::Unknown { .. }) => Exit::Usage,
         lab::Error::Scenario(_) => Exit::InvalidInput,
         _ => Exit::Environment,
@@ -87,6 +88,9 @@ pub fn verdict(error: &anyhow::Error) -> (Exit, Option<String>) {
             return match error {
                 crate::node::NodeError::NotRunning(_) => {
                     (Exit::Environment, Some("ckslab status".to_owned()))
+                }
+                crate::node::NodeError::Unreachable { hint, .. } => {
+                    (Exit::Environment, Some(hint.clone()))
                 }
                 _ => (Exit::Environment, None),
             };

@@ -32,6 +32,9 @@ pub struct GradeArgs {
     /// Longest wait for a node that is still acting on a change, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 90)]
     wait: u64,
+    /// Say on standard error what the grading cost: seconds, and calls of Docker
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// Format of a grade.
@@ -54,6 +57,7 @@ const _: () = assert!(SCHEMA_VERSION == crate::grade::report::SCHEMA_VERSION);
 /// # Errors
 /// When there is no lab, its node cannot be asked, or its scenario is wrong.
 pub fn run(args: &GradeArgs) -> anyhow::Result<Exit> {
+    let began = std::time::Instant::now();
     let mut lab = args.target.choose_running()?;
     let resolved = lab.scenario()?;
     let baseline = lab.baseline()?;
@@ -66,6 +70,13 @@ pub fn run(args: &GradeArgs) -> anyhow::Result<Exit> {
         output::note(line);
     })
     .map_err(explained)?;
+    if args.verbose {
+        output::note(&format!(
+            "graded in {:.1} s with {} calls of Docker",
+            began.elapsed().as_secs_f64(),
+            crate::node::engine::calls()
+        ));
+    }
     match args.output {
         ReportFormat::Json => output::print(&json::render(&report))?,
         ReportFormat::Junit => output::print(&junit::render(&report))?,

@@ -132,6 +132,7 @@ pub fn main() -> Exit {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
+    crate::node::engine::on_progress(output::note);
     let result = match cli.command {
         Some(command) => run(command, began),
         None => welcome::run(),
@@ -191,6 +192,7 @@ fn variable_to_blame(error: &clap::Error) -> Option<&'static str> {
     let (option, variable) = [
         ("--engine", "CKSLAB_ENGINE"),
         ("--scenarios", "CKSLAB_SCENARIOS"),
+        ("--image", "CKSLAB_KIND_IMAGE"),
     ]
     .into_iter()
     .find(|(option, _)| argument.starts_with(option))?;

@@ -7,7 +7,7 @@ use super::start::Report;
 use super::target::TargetArgs;
 use crate::exit::Exit;
 use crate::lab::{Error, Home, Lab, Plan, Record};
-use crate::node::engine::{Engine, Pace};
+use crate::node::engine::{Engine, Pace, Wishes};
 use crate::scenario::Scenario;
 use crate::style::Style;
 
@@ -62,6 +62,7 @@ pub fn run(args: &ResetArgs, began: Instant) -> anyhow::Result<Exit> {
             engine: None,
             default_engine: Engine::Embedded,
             default_pace: Pace::default(),
+            wishes: Wishes::default(),
         },
     )?;
     match damaged {

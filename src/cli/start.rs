@@ -12,7 +12,7 @@ use super::status;
 use crate::exit::Exit;
 use crate::lab::config::Settings;
 use crate::lab::{Error, Home, Lab, Plan, Started};
-use crate::node::engine::{Choice, Engine, EngineError, Pace};
+use crate::node::engine::{Choice, Engine, Pace, Wishes};
 use crate::scenario::Scenario;
 use crate::style::Style;
 
@@ -39,7 +39,40 @@ pub struct StartArgs {
     #[arg(long, value_name = "DIR", env = "CKSLAB_SCENARIOS")]
     scenarios: Option<PathBuf>,
     #[command(flatten)]
+    kind: KindArgs,
+    #[command(flatten)]
     output: OutputArgs,
+}
+
+/// What is chosen about a kind cluster.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct KindArgs {
+    /// Kind engine: put the lab on a cluster of its own, `ckslab-NAME`, beside other labs
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Kind engine: node image of the cluster [default: a kindest/node of Kubernetes 1.36]
+    #[arg(long, value_name = "IMAGE", env = "CKSLAB_KIND_IMAGE")]
+    image: Option<String>,
+    /// Kind engine: a kind configuration, merged with ours (patches, mounts, ports, workers)
+    #[arg(long, value_name = "FILE")]
+    kind_config: Option<PathBuf>,
+}
+
+impl KindArgs {
+    /// What is wished for, with what the configuration file says.
+    ///
+    /// # Errors
+    /// When the current directory is gone.
+    pub fn wishes(&self, settings: &Settings) -> std::io::Result<Wishes> {
+        let file = self.kind_config.as_ref().or(settings.kind_config.as_ref());
+        let image = self.image.as_ref().or(settings.kind_image.as_ref());
+        Ok(Wishes {
+            cluster: self.cluster.clone(),
+            image: image.filter(|image| !image.is_empty()).cloned(),
+            // A later reset may be typed elsewhere.
+            kind_config: file.map(std::path::absolute).transpose()?,
+        })
+    }
 }
 
 /// `--pace`.
@@ -116,6 +149,7 @@ pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
         default_engine: engine,
         pace: args.pace.map(Pace::from),
         default_pace: settings.pace.unwrap_or_default(),
+        wishes: args.kind.wishes(&settings)?,
     };
     let (lab, started) = Lab::start(&home, &plan)?;
     let report = Report::of(&lab, began)?;
@@ -135,19 +169,11 @@ fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::
                 "`{name}` in `{}` is no engine",
                 home.config_file().display()
             ))
-            .hint("write engine = \"embedded\" or \"auto\"")
+            .hint("write engine = \"embedded\", \"kind\" or \"auto\"")
         })?,
         (None, None) => Choice::Auto,
     };
-    let engine = Engine::choose(choice).map_err(|error| {
-        let hint = match &error {
-            EngineError::Unavailable { instead, .. } => {
-                format!("ckslab start {} --engine {}", args.id, instead.name())
-            }
-            _ => "ckslab doctor".to_owned(),
-        };
-        Failure::environment(error.to_string()).hint(hint)
-    })?;
+    let engine = Engine::choose(choice).map_err(Error::engine(&args.id))?;
     if choice == Choice::Auto {
         output::note(&format!(
             "engine: {}, chosen by auto (to change it: --engine, CKSLAB_ENGINE, or engine = ... in {})",
@@ -170,7 +196,10 @@ fn text(lab: &Lab, report: &Report, started: Started) -> anyhow::Result<String> 
         Ok(state) => status::headline(&state),
         Err(error) => error.to_string(),
     };
-    let node_root = report.node_root.as_deref().unwrap_or("-");
+    let node_root = match &report.node_root {
+        Some(root) => root.clone(),
+        None => format!("in the container {}: ckslab shell, ckslab cp", lab.node()?.access().name),
+    };
     Ok(format!(
         "{} {verb}: {title}
   engine      {}, seed {}, {} ms

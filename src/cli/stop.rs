@@ -13,7 +13,8 @@ use crate::lab::{Home, Lab};
 #[command(after_help = "Examples:
   ckslab stop
   ckslab stop --all
-  ckslab stop audit-03 --remove     remove the lab and everything in it")]
+  ckslab stop audit-03 --remove     remove the lab and everything in it
+  ckslab stop audit-03 --delete     delete its kind cluster, which stays otherwise")]
 pub struct StopArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -23,6 +24,9 @@ pub struct StopArgs {
     /// Remove the lab with everything in it
     #[arg(long)]
     remove: bool,
+    /// Kind engine: delete the cluster of the lab, too
+    #[arg(long)]
+    delete: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -32,6 +36,9 @@ struct Report {
     schema_version: u32,
     stopped: Vec<String>,
     removed: bool,
+    /// Clusters that were deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deleted: Vec<String>,
 }
 
 /// Runs the command.
@@ -52,12 +59,20 @@ pub fn run(args: &StopArgs) -> anyhow::Result<Exit> {
         vec![args.target.find()?]
     };
     let mut stopped = Vec::new();
+    let mut deleted = Vec::new();
     let mut lines = String::new();
     for mut lab in labs {
         let id = lab.id().to_owned();
+        if args.delete {
+            let cluster = lab.delete_node()?;
+            lines.push_str(&format!("the cluster {cluster} of lab {id} is deleted\n"));
+            deleted.push(cluster);
+        }
         if args.remove {
             lab.remove()?;
             lines.push_str(&format!("lab {id} is removed\n"));
+        } else if args.delete {
+            // It is stopped with its cluster.
         } else if lab.stop()? {
             lines.push_str(&format!(
                 "lab {id} is stopped (ckslab start {id} goes on with it)\n"
@@ -72,6 +87,7 @@ pub fn run(args: &StopArgs) -> anyhow::Result<Exit> {
             schema_version: SCHEMA_VERSION,
             stopped,
             removed: args.remove,
+            deleted,
         })?,
         Format::Text if lines.is_empty() => output::print("no lab is started\n")?,
         Format::Text => output::print(&lines)?,

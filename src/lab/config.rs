@@ -13,6 +13,10 @@ pub struct Settings {
     pub engine: Option<String>,
     /// Pace of new labs.
     pub pace: Option<Pace>,
+    /// Node image of new kind clusters.
+    pub kind_image: Option<String>,
+    /// File with a configuration of kind for new clusters.
+    pub kind_config: Option<std::path::PathBuf>,
 }
 
 impl Settings {
@@ -60,6 +64,7 @@ mod tests {
             Settings {
                 engine: Some("embedded".to_owned()),
                 pace: Some(Pace::Real),
+                ..Settings::default()
             }
         );
         std::fs::write(home.config_file(), "speed = 1\n").unwrap();

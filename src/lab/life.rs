@@ -14,7 +14,7 @@ use super::home::{is_id, private_dir, write_private};
 use super::lock::LabLock;
 use super::record::{FORMAT, Grade};
 use super::{Error, Home, Record, at};
-use crate::node::engine::{Engine, LabNode, Order, Pace};
+use crate::node::engine::{Engine, LabNode, Order, Pace, Wishes};
 use crate::scenario::{Baseline, Resolved, Scenario};
 
 /// What grading must know of the start, within `records`.
@@ -36,6 +36,8 @@ pub struct Plan<'a> {
     pub pace: Option<Pace>,
     /// Pace of a new lab otherwise.
     pub default_pace: Pace,
+    /// What the user wishes for its node.
+    pub wishes: Wishes,
 }
 
 impl Plan<'_> {
@@ -113,6 +115,10 @@ impl Lab {
                 match differs {
                     // Its setup was interrupted, or did not work.
                     _ if record.unfinished => {
+                        started = Started::New;
+                        build(home, plan, Some(record))?
+                    }
+                    None if !runs && record.engine.is_lost(&dir) => {
                         started = Started::New;
                         build(home, plan, Some(record))?
                     }
@@ -207,6 +213,17 @@ impl Lab {
         fs::rename(&self.dir, &old).map_err(Error::io(at("move", &self.dir)))?;
         self.home.clear_active(&id);
         remove_dir(&old)
+    }
+
+    /// Stops the lab and deletes what its node runs on; gives the name of that. The lab stays on record.
+    ///
+    /// # Errors
+    /// When the engine has nothing to delete, or it cannot be deleted.
+    pub fn delete_node(&mut self) -> Result<String, Error> {
+        self.stop()?;
+        let _lock = LabLock::take(&self.home, &self.record.lab)?;
+        let engine = self.record.engine;
+        engine.delete(&self.dir).map_err(Error::engine(self.id()))
     }
 
     /// Makes sure the node process runs: it is started again where it is gone. Says whether it was.
@@ -481,6 +498,13 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         .seed
         .or(before.as_ref().map(|record| record.seed))
         .unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    if let Some(reason) = plan.scenario.definition.not_on.get(engine.name()) {
+        return Err(Error::NotOn {
+            scenario: id.to_owned(),
+            engine: engine.name(),
+            reason: reason.clone(),
+        });
+    }
     let node = {
         let _ports = LabLock::take(home, PORTS)?;
         let old = home.lab(id);
@@ -489,6 +513,7 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
             pace,
             replaces: before.is_some().then_some(old.as_path()),
             others: &dirs(home),
+            wishes: &plan.wishes,
         };
         engine.create(new, &order).map_err(Error::engine(id))?
     };

@@ -81,6 +81,32 @@ pub enum Error {
         /// Its last words.
         reason: String,
     },
+    /// Something of this machine that the engine needs is missing or does not answer.
+    #[error("{reason}")]
+    Missing {
+        /// What.
+        reason: String,
+        /// The next step.
+        hint: String,
+    },
+    /// What the user gave for the node is wrong.
+    #[error("{reason}")]
+    Invalid {
+        /// What.
+        reason: String,
+        /// The next step.
+        hint: String,
+    },
+    /// The scenario does not work on this engine.
+    #[error("scenario `{scenario}` does not work on the engine {engine}: {reason}")]
+    NotOn {
+        /// Scenario.
+        scenario: String,
+        /// Engine.
+        engine: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// The scenario could not be set up.
     #[error("cannot set up scenario `{scenario}`: {reason}")]
     Setup {
@@ -112,7 +138,8 @@ impl Error {
             EngineError::Busy => Error::Busy(lab),
             EngineError::Damaged(reason) => Error::Damaged { lab, reason },
             EngineError::Io { what, source } => Error::Io { what, source },
-            EngineError::Unavailable { reason, .. } => Error::NotStarted { lab, reason },
+            EngineError::Missing { reason, hint } => Error::Missing { reason, hint },
+            EngineError::Invalid { reason, hint } => Error::Invalid { reason, hint },
         }
     }
 
@@ -145,6 +172,8 @@ impl Error {
                 _ => "ckslab doctor".to_owned(),
             },
             Error::NoHome(_) => "set CKSLAB_HOME to a directory you can write".to_owned(),
+            Error::Missing { hint, .. } | Error::Invalid { hint, .. } => hint.clone(),
+            Error::NotOn { scenario, .. } => format!("ckslab start {scenario} --engine embedded"),
             // The texts of scenario errors carry their own.
             Error::Setup { .. } | Error::Scenario(_) => return None,
         };

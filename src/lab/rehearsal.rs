@@ -14,7 +14,7 @@ use crate::grade::{CheckStatus, GradeError, Options, Report, grade};
 use crate::node::Node;
 use crate::node::embedded::daemon::{self, Running};
 use crate::node::embedded::engine::EmbeddedNode;
-use crate::node::engine::{EngineError, Order, Pace};
+use crate::node::engine::{EngineError, Order, Pace, Wishes};
 use crate::scenario::setup::SetupError;
 use crate::scenario::{Attempt, AttemptKind, Baseline, Resolved};
 
@@ -88,6 +88,7 @@ impl Rehearsal {
             pace: Pace::Fast,
             replaces: None,
             others: &[],
+            wishes: &Wishes::default(),
         };
         let node = EmbeddedNode::create(directory.path(), &order)?;
         let config = node.config().clone();

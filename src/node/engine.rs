@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::embedded::{background, engine::EmbeddedNode};
+use super::kind;
 use super::{Node, NodeError};
 
 pub use super::embedded::pace::Pace;
@@ -20,6 +21,8 @@ pub use super::embedded::version::KUBERNETES as EMBEDDED_KUBERNETES;
 pub enum Engine {
     /// A node simulated by ckslab itself.
     Embedded,
+    /// The control-plane node of a kind cluster.
+    Kind,
 }
 
 /// What a user asks for.
@@ -36,13 +39,21 @@ pub enum Choice {
 /// Why an engine could not do what it was asked. The lab is known to the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The engine cannot be used here.
+    /// Something of this machine that the engine needs is missing or does not answer.
     #[error("{reason}")]
-    Unavailable {
-        /// Why.
+    Missing {
+        /// What.
         reason: String,
-        /// The engine to use instead.
-        instead: Engine,
+        /// The next step.
+        hint: String,
+    },
+    /// What the user gave for a new node is wrong.
+    #[error("{reason}")]
+    Invalid {
+        /// What.
+        reason: String,
+        /// The next step.
+        hint: String,
     },
     /// The node did not come up.
     #[error("the node did not start: {0}")]
@@ -87,6 +98,54 @@ pub struct Order<'a> {
     pub replaces: Option<&'a Path>,
     /// The directories of all labs: what their nodes have of this machine is not taken.
     pub others: &'a [PathBuf],
+    /// What the user wishes for it.
+    pub wishes: &'a Wishes,
+}
+
+/// What a user may wish for a new node; engines take what concerns them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Which kind cluster it is on: the part of its name after `ckslab-`.
+    pub cluster: Option<String>,
+    /// Node image of a kind cluster.
+    pub image: Option<String>,
+    /// A configuration of kind to merge with ours.
+    pub kind_config: Option<PathBuf>,
+}
+
+/// Sets who is told of what takes a while.
+pub fn on_progress(listener: fn(&str)) {
+    kind::progress::listen(listener);
+}
+
+/// How many programs this process has called to reach a node.
+#[must_use]
+pub fn calls() -> usize {
+    kind::command::calls()
+}
+
+/// One thing that the kind engine needs of this machine, and how it is: else what helps.
+pub type Need = (&'static str, Result<String, (String, String)>);
+
+/// What the kind engine needs of this machine.
+#[must_use]
+pub fn kind_needs() -> Vec<Need> {
+    let kind = kind::cluster::Kind::find().map(|kind| kind.version);
+    let provider = kind::provider::Provider::find().map(|provider| {
+        let mut text = format!("{} {}", provider.title(), provider.version);
+        if !provider.cgroups.is_empty() {
+            text.push_str(&format!(", control groups v{}", provider.cgroups));
+        }
+        if provider.rootless {
+            text.push_str(", rootless");
+        }
+        text
+    });
+    let told = |trouble: kind::trouble::Trouble| (trouble.reason, trouble.hint);
+    vec![
+        ("kind", kind.map_err(told)),
+        ("containers", provider.map_err(told)),
+    ]
 }
 
 /// How the node of a lab is reached from this machine.
@@ -196,11 +255,15 @@ impl Engine {
     /// When it cannot be used here.
     pub fn choose(choice: Choice) -> Result<Self, EngineError> {
         match choice {
-            Choice::Auto | Choice::Embedded => Ok(Engine::Embedded),
-            Choice::Kind => Err(EngineError::Unavailable {
-                reason: "the kind engine is not in this version of ckslab".to_owned(),
-                instead: Engine::Embedded,
+            Choice::Embedded => Ok(Engine::Embedded),
+            Choice::Auto => Ok(match kind::engine::available() {
+                Ok(_) => Engine::Kind,
+                Err(_) => Engine::Embedded,
             }),
+            Choice::Kind => {
+                kind::engine::available()?;
+                Ok(Engine::Kind)
+            }
         }
     }
 
@@ -209,6 +272,7 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Engine::Embedded => "embedded",
+            Engine::Kind => "kind",
         }
     }
 
@@ -219,6 +283,7 @@ impl Engine {
     pub fn create(self, dir: &Path, order: &Order<'_>) -> Result<Box<dyn LabNode>, EngineError> {
         match self {
             Engine::Embedded => Ok(Box::new(EmbeddedNode::create(dir, order)?)),
+            Engine::Kind => Ok(Box::new(kind::engine::create(dir, order)?)),
         }
     }
 
@@ -231,6 +296,9 @@ impl Engine {
             Engine::Embedded => EmbeddedNode::open(dir)
                 .map(|node| Box::new(node) as Box<dyn LabNode>)
                 .map_err(|error| EngineError::Damaged(format!("state/node.json: {error}"))),
+            Engine::Kind => kind::engine::open(dir)
+                .map(|node| Box::new(node) as Box<dyn LabNode>)
+                .map_err(|error| EngineError::Damaged(format!("state/kind.json: {error}"))),
         }
     }
 
@@ -239,6 +307,31 @@ impl Engine {
     pub fn is_running(self, dir: &Path) -> bool {
         match self {
             Engine::Embedded => background::is_running(dir),
+            Engine::Kind => kind::engine::is_running(dir),
+        }
+    }
+
+    /// Whether the node of the lab in this directory is gone for good, and the work in it: the lab can
+    /// only be made anew.
+    #[must_use]
+    pub fn is_lost(self, dir: &Path) -> bool {
+        match self {
+            Engine::Embedded => false,
+            Engine::Kind => kind::engine::is_lost(dir),
+        }
+    }
+
+    /// Deletes what the node of the lab in this directory runs on; gives its name.
+    ///
+    /// # Errors
+    /// When the engine has nothing of that kind, or it cannot be deleted.
+    pub fn delete(self, dir: &Path) -> Result<String, EngineError> {
+        match self {
+            Engine::Embedded => Err(EngineError::Missing {
+                reason: "the lab is on the embedded engine: it has no cluster to delete".to_owned(),
+                hint: "ckslab stop --remove removes the lab with everything in it".to_owned(),
+            }),
+            Engine::Kind => kind::engine::delete(dir),
         }
     }
 
@@ -249,6 +342,7 @@ impl Engine {
     pub fn claim(self, dir: &Path, others: &[PathBuf]) -> Result<(), EngineError> {
         match self {
             Engine::Embedded => background::settle_port(dir, others),
+            Engine::Kind => Ok(()),
         }
     }
 
@@ -259,6 +353,7 @@ impl Engine {
     pub fn start(self, lab: &str, dir: &Path) -> Result<(), EngineError> {
         match self {
             Engine::Embedded => background::start(lab, dir),
+            Engine::Kind => kind::engine::start(lab, dir),
         }
     }
 
@@ -269,6 +364,7 @@ impl Engine {
     pub fn settle(self, lab: &str, dir: &Path) -> Result<(), EngineError> {
         match self {
             Engine::Embedded => background::wait_settled(lab, dir, None).map(|_| ()),
+            Engine::Kind => kind::engine::settle(dir),
         }
     }
 
@@ -279,6 +375,8 @@ impl Engine {
     pub fn settle_fresh(self, lab: &str, dir: &Path) -> Result<(), EngineError> {
         match self {
             Engine::Embedded => background::wait_booted(lab, dir),
+            // Whoever asks it waits for what it needs.
+            Engine::Kind => Ok(()),
         }
     }
 
@@ -289,6 +387,7 @@ impl Engine {
     pub fn stop(self, dir: &Path) -> Result<bool, EngineError> {
         match self {
             Engine::Embedded => background::stop(dir),
+            Engine::Kind => Ok(kind::engine::stop(dir)),
         }
     }
 
@@ -298,7 +397,7 @@ impl Engine {
     /// When the system refuses.
     pub fn remove(self, dir: &Path) -> io::Result<()> {
         match self {
-            Engine::Embedded => background::remove(dir),
+            Engine::Embedded | Engine::Kind => background::remove(dir),
         }
     }
 }

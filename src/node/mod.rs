@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod api;
 pub mod courier;
 pub mod embedded;
 pub mod engine;
+pub mod kind;
 
 pub use embedded::process::go_error_text;
 
@@ -298,6 +300,14 @@ pub enum NodeError {
     /// The node does not run.
     #[error("the node does not run: {0}")]
     NotRunning(String),
+    /// What the node runs on is missing or does not answer.
+    #[error("{reason}")]
+    Unreachable {
+        /// What.
+        reason: String,
+        /// The next step.
+        hint: String,
+    },
     /// An input or output error on the node.
     #[error("`{path}` on the node: {source}")]
     Io {

@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::OFlags;
-use serde_json::Value;
 
 use super::background;
 use super::confine::Confined;
@@ -23,6 +22,7 @@ use super::runtime::rootfs::Rootfs;
 use super::snapshot::NodeSnapshot;
 use super::store::set_aside_because;
 use super::witness;
+use crate::node::api;
 use crate::node::engine::{Access, EngineError, Entrance, Errand, LabNode, Order, Stat};
 use crate::node::{
     ApiServerState, ContainerPhase, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile,
@@ -168,74 +168,6 @@ impl EmbeddedNode {
             .map(Some)
             .map_err(|error| NodeError::Refused(error.to_string()))
     }
-
-    /// Changes objects of a running node through its API.
-    fn change_through_api(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
-        let config = self.client_config(&Identity::SuperAdmin)?;
-        let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
-        // A runtime of its own on a thread of its own: the caller may be inside of one.
-        std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build()
-                        .map_err(|error| refused(&error))?;
-                    runtime.block_on(async {
-                        let client =
-                            kube::Client::try_from(config).map_err(|error| refused(&error))?;
-                        for change in changes {
-                            send(&client, change).await?;
-                        }
-                        Ok(())
-                    })
-                })
-                .join()
-                .unwrap_or_else(|_| Err(NodeError::Refused("the client stopped".to_owned())))
-        })
-    }
-}
-
-/// Changes an object through the API.
-async fn send(client: &kube::Client, change: &ObjectChange) -> Result<(), NodeError> {
-    let refused = |error: &dyn std::fmt::Display| NodeError::Refused(error.to_string());
-    let object = change.object();
-    let collection = objects::collection_path(object)
-        .ok_or_else(|| NodeError::Refused("an object of unknown kind".to_owned()))?;
-    let name = object
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let path = format!("{collection}/{name}");
-    let body = serde_json::to_vec(object).map_err(|error| refused(&error))?;
-    let request = |method: http::Method, path: &str, kind: &str, body: &[u8]| {
-        http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, kind)
-            .body(body.to_vec())
-            .map_err(|error| refused(&error))
-    };
-    const JSON: &str = "application/json";
-    const MERGE: &str = "application/merge-patch+json";
-    let sent = match change {
-        ObjectChange::Put(_) => {
-            let created = request(http::Method::POST, &collection, JSON, &body)?;
-            match client.request_text(created).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => {
-                    request(http::Method::PUT, &path, JSON, &body)?
-                }
-                answer => return answer.map(|_| ()).map_err(|error| refused(&error)),
-            }
-        }
-        ObjectChange::Patch(_) => request(http::Method::PATCH, &path, MERGE, &body)?,
-        ObjectChange::Delete(_) => request(http::Method::DELETE, &path, JSON, &[])?,
-    };
-    client
-        .request_text(sent)
-        .await
-        .map(|_| ())
-        .map_err(|error| refused(&error))
 }
 
 impl Node for EmbeddedNode {
@@ -294,20 +226,11 @@ impl Node for EmbeddedNode {
     }
 
     fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
-        let unknown = changes
-            .iter()
-            .map(ObjectChange::object)
-            .find(|object| objects::collection_path(object).is_none());
-        if let Some(object) = unknown {
-            let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or("");
-            return Err(NodeError::Refused(format!(
-                "`{}` of `{}` is no kind of this API server",
-                text("/kind"),
-                text("/apiVersion"),
-            )));
-        }
+        api::know(changes)?;
         match self.liveness() {
-            Liveness::Up(_) => self.change_through_api(changes),
+            Liveness::Up(_) => {
+                api::change(self.client_config(&Identity::SuperAdmin)?, changes)
+            }
             Liveness::Down => {
                 objects::leave(&self.config.state_dir, changes).map_err(failed("objects to change"))
             }

@@ -17,11 +17,28 @@ pub(super) struct Client<'a> {
     pub groups: &'a [String],
     /// The public key, SubjectPublicKeyInfo in DER.
     pub key: &'a [u8],
+    /// The algorithm of the issuer's signature.
+    pub algorithm: &'a [u8],
 }
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const ECDSA_WITH_SHA256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+/// Signature algorithms as certificates name them (RFC 5758, RFC 4055).
+pub(super) const ECDSA_WITH_SHA256: &[u8] =
+    &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+pub(super) const ECDSA_WITH_SHA384: &[u8] =
+    &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
+pub(super) const RSA_WITH_SHA256: &[u8] = &[
+    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00,
+];
+/// Kinds of keys as PKCS#8 names them: RSA, and ECDSA with the curve P-256.
+pub(super) const RSA_KEY: &[u8] = &[
+    0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+];
+pub(super) const P256_KEY: &[u8] = &[
+    0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+    0x03, 0x01, 0x07,
+];
 const ORGANIZATION: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x0a];
 const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
 const KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x0f];
@@ -64,7 +81,7 @@ impl Client<'_> {
                 // Version 3.
                 &[0xa0, 0x03, 0x02, 0x01, 0x02],
                 &tlv(0x02, &[&serial]),
-                &tlv(SEQUENCE, &[ECDSA_WITH_SHA256]),
+                &tlv(SEQUENCE, &[self.algorithm]),
                 self.issuer,
                 &tlv(SEQUENCE, &[&time(self.validity.0), &time(self.validity.1)]),
                 &tlv(SEQUENCE, &[&subject]),
@@ -76,13 +93,25 @@ impl Client<'_> {
 }
 
 /// The certificate: what was signed, and the signature.
-pub(super) fn certificate(to_be_signed: &[u8], signature: &[u8]) -> Vec<u8> {
+pub(super) fn certificate(to_be_signed: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
     tlv(
         SEQUENCE,
         &[
             to_be_signed,
-            &tlv(SEQUENCE, &[ECDSA_WITH_SHA256]),
+            &tlv(SEQUENCE, &[algorithm]),
             &tlv(0x03, &[&[0], signature]),
+        ],
+    )
+}
+
+/// A private key of an older form (PKCS#1, SEC 1) as PKCS#8.
+pub(super) fn pkcs8(kind: &[u8], key: &[u8]) -> Vec<u8> {
+    tlv(
+        SEQUENCE,
+        &[
+            &[0x02, 0x01, 0x00],
+            &tlv(SEQUENCE, &[kind]),
+            &tlv(0x04, &[key]),
         ],
     )
 }

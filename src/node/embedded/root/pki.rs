@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber,
     SigningKey,
 };
 use time::{Duration, OffsetDateTime};
@@ -68,7 +68,7 @@ impl Authority {
     /// # Errors
     /// When the PEM texts are none.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, Error> {
-        let key = KeyPair::from_pem(key)?;
+        let key = key_from_pem(key)?;
         Ok(Self {
             certificate: certificate.to_owned(),
             issuer: Issuer::from_ca_cert_pem(certificate, key)?,
@@ -137,6 +137,7 @@ impl Authority {
                 _ => None,
             })
             .unwrap_or_default();
+        let algorithm = self.algorithm();
         let to_be_signed = der::Client {
             serial: rand::random::<u64>() >> 1,
             issuer: ca.subject().as_raw(),
@@ -145,10 +146,27 @@ impl Authority {
             user,
             groups,
             key,
+            algorithm,
         }
         .to_be_signed();
         let signature = self.issuer.key().sign(&to_be_signed)?;
-        Ok(der::pem(&der::certificate(&to_be_signed, &signature)))
+        Ok(der::pem(&der::certificate(
+            &to_be_signed,
+            algorithm,
+            &signature,
+        )))
+    }
+
+    /// The algorithm of its signatures, as certificates name it.
+    fn algorithm(&self) -> &'static [u8] {
+        let own = self.issuer.key().algorithm();
+        if own == &PKCS_RSA_SHA256 {
+            der::RSA_WITH_SHA256
+        } else if own == &PKCS_ECDSA_P384_SHA384 {
+            der::ECDSA_WITH_SHA384
+        } else {
+            der::ECDSA_WITH_SHA256
+        }
     }
 
     fn issue(&self, leaf: &Leaf<'_>, now: OffsetDateTime) -> Result<(String, String), Error> {
@@ -213,6 +231,19 @@ fn utc_time(time: OffsetDateTime) -> String {
         time.minute(),
         time.second()
     )
+}
+
+/// A key from its file. kubeadm writes RSA keys as PKCS#1 and ECDSA keys as SEC 1.
+fn key_from_pem(text: &str) -> Result<KeyPair, Error> {
+    use rustls_pki_types::PrivateKeyDer;
+    use rustls_pki_types::pem::PemObject;
+    let der = match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
+        Ok(PrivateKeyDer::Pkcs1(key)) => der::pkcs8(der::RSA_KEY, key.secret_pkcs1_der()),
+        Ok(PrivateKeyDer::Sec1(key)) => der::pkcs8(der::P256_KEY, key.secret_sec1_der()),
+        Ok(PrivateKeyDer::Pkcs8(key)) => key.secret_pkcs8_der().to_vec(),
+        _ => return Err(rcgen::Error::CouldNotParseKeyPair.into()),
+    };
+    Ok(KeyPair::try_from(der)?)
 }
 
 fn key() -> Result<KeyPair, Error> {

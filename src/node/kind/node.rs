@@ -1,0 +1,264 @@
+//! The control-plane node of a kind cluster, for setup, grading and the commands of a learner.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::look::{Detail, Look};
+use super::record::{LabRecord, Place};
+use super::session::Session;
+use super::{files, identity, process};
+use crate::node::api;
+use crate::node::engine::{Access, Entrance, Errand, LabNode, Stat};
+use crate::node::{
+    ApiServerState, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile, ObjectChange,
+};
+
+/// How long a command of a scenario may take on the node.
+const COMMAND: Duration = Duration::from_secs(60);
+/// The port of the API server that kind's manifests name.
+const PORT: &str = "6443";
+
+/// The node of a kind cluster.
+pub struct KindNode {
+    session: Session,
+    place: Place,
+    /// The lab's own kubeconfig.
+    kubeconfig: PathBuf,
+    /// What the last look found: the process id and the port of the API server.
+    seen: Mutex<(Option<u32>, String)>,
+}
+
+impl KindNode {
+    /// The node of this container, for the lab whose kubeconfig that is.
+    #[must_use]
+    pub fn new(program: &str, container: &str, place: Place, kubeconfig: PathBuf) -> Self {
+        Self {
+            session: Session::new(program, container),
+            place,
+            kubeconfig,
+            seen: Mutex::new((None, PORT.to_owned())),
+        }
+    }
+
+    /// The node of the lab in this directory.
+    ///
+    /// # Errors
+    /// When its record or that of its cluster cannot be read.
+    pub fn open(program: &str, dir: &Path) -> io::Result<Self> {
+        let lab = LabRecord::load(dir)?;
+        let place = Place::of_lab(dir, &lab.cluster);
+        let container = match place.load()? {
+            Some(cluster) => cluster.node,
+            None => format!("{}-control-plane", lab.cluster),
+        };
+        let kubeconfig = dir.join("state/kubeconfig");
+        Ok(Self::new(program, &container, place, kubeconfig))
+    }
+
+    /// The session with it.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What is kept of its cluster.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn look(&self) -> Result<(Look, Detail), NodeError> {
+        let port = self.remembered().1;
+        let output = self.session.ask(&["n_look", &port], &[])?;
+        let look = Look::parse(&output.stdout);
+        let detail = match look.container() {
+            Some(container) => {
+                let output = self.session.ask(&["n_inspect", &container.id], &[])?;
+                Detail::parse(&output.stdout)
+            }
+            None => Detail::default(),
+        };
+        let process = look.process();
+        let port = process
+            .and_then(|process| {
+                let flag = |word: &String| word.strip_prefix("--secure-port=").map(str::to_owned);
+                process.argv.iter().rev().find_map(flag)
+            })
+            .filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+            .unwrap_or_else(|| PORT.to_owned());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            (process.map(|process| process.pid), port);
+        Ok((look, detail))
+    }
+
+    fn remembered(&self) -> (Option<u32>, String) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
+    /// `docker exec` with the streams of this process.
+    fn exec_command(&self) -> Command {
+        let mut command = Command::new(self.session.program());
+        command.args(["exec", "-i"]);
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            command.arg("-t");
+            if let Ok(term) = std::env::var("TERM") {
+                command.args(["-e", &format!("TERM={term}")]);
+            }
+        }
+        command.args(["-e", "KUBECONFIG=/etc/kubernetes/admin.conf"]);
+        command.args(["-e", "CKSLAB_NODE_SHELL=kind", "-w", "/root"]);
+        command.arg(self.session.container());
+        command
+    }
+}
+
+impl Node for KindNode {
+    fn engine(&self) -> &'static str {
+        "kind"
+    }
+
+    fn read(&self, path: &str) -> Result<NodeFile, NodeError> {
+        files::read(&self.session, "", path, 0)
+    }
+
+    fn read_from(&self, path: &str, offset: u64) -> Result<NodeFile, NodeError> {
+        files::read(&self.session, "", path, offset)
+    }
+
+    fn change(&self, path: &str, change: FileChange<'_>) -> Result<(), NodeError> {
+        files::change(&self.session, path, change)
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, NodeError> {
+        files::list(&self.session, path)
+    }
+
+    fn exec(&self, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError> {
+        let seconds = COMMAND.as_secs().to_string();
+        let mut words = vec!["n_run", &seconds];
+        words.extend(argv.iter().map(String::as_str));
+        let limit = COMMAND + Duration::from_secs(5);
+        self.session.ask_within(&words, stdin, limit)
+    }
+
+    fn api_server(&self) -> Result<ApiServerState, NodeError> {
+        let (look, detail) = self.look()?;
+        Ok(process::assess(&look, &detail, self.session.container()))
+    }
+
+    fn read_as_api_server(&self, path: &str) -> Result<NodeFile, NodeError> {
+        let pid = match self.remembered().0 {
+            Some(pid) => Some(pid),
+            None => {
+                self.look()?;
+                self.remembered().0
+            }
+        };
+        let pid = pid.ok_or_else(|| {
+            NodeError::NotRunning("no API server process runs".to_owned())
+        })?;
+        files::read(&self.session, &format!("/proc/{pid}/root"), path, 0)
+    }
+
+    fn kubelet_journal(&self, lines: usize) -> Result<Vec<String>, NodeError> {
+        let output = self.session.ask(&["n_journal", &lines.to_string()], &[])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let all: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with("-- "))
+            .map(str::to_owned)
+            .collect();
+        let skip = all.len().saturating_sub(lines);
+        Ok(all.into_iter().skip(skip).collect())
+    }
+
+    fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
+        api::know(changes)?;
+        api::change(self.client_config(&Identity::SuperAdmin)?, changes)
+    }
+
+    fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError> {
+        identity::config(&self.place, identity)
+    }
+}
+
+impl LabNode for KindNode {
+    fn access(&self) -> Access {
+        Access {
+            node_root: None,
+            kubeconfig: self.kubeconfig.clone(),
+            server: identity::server(&self.place).unwrap_or_default(),
+            name: self.session.container().to_owned(),
+        }
+    }
+
+    fn entrance(&self) -> Entrance {
+        Entrance::Whole
+    }
+
+    fn enter(&self, errand: Errand<'_>) -> Result<u8, NodeError> {
+        let mut command = self.exec_command();
+        match errand {
+            Errand::Shell => command.args(["bash", "-l"]),
+            Errand::Command(argv) => command.args(argv),
+        };
+        // This process becomes Docker: signals and the terminal are the command's own.
+        let source = command.exec();
+        Err(NodeError::Io {
+            path: self.session.program().to_owned(),
+            source,
+        })
+    }
+
+    fn stat(&self, path: &str, follow: bool) -> io::Result<Stat> {
+        files::stat(&self.session, path, follow)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn io::Read>> {
+        // Of any size: a stream of its own, not an answer that is held in memory.
+        let mut command = Command::new(self.session.program());
+        command.args(["exec", self.session.container(), "cat", "--", path]);
+        match self.read_from(path, i64::MAX as u64).map_err(files::plain)? {
+            NodeFile::File { size, .. } if size <= NodeFile::LIMIT => {
+                match self.read(path).map_err(files::plain)? {
+                    NodeFile::File { content, .. } => Ok(Box::new(io::Cursor::new(content))),
+                    _ => Err(io::ErrorKind::NotFound.into()),
+                }
+            }
+            NodeFile::File { .. } => {
+                let (mut child, guard) =
+                    super::command::spawn(&mut command).map_err(io::Error::other)?;
+                let stream = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+                Ok(Box::new(Stream {
+                    stream,
+                    _child: child,
+                    _guard: guard,
+                }))
+            }
+            NodeFile::Missing => Err(io::ErrorKind::NotFound.into()),
+            _ => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn put(&self, path: &str, content: &mut dyn io::Read, mode: u32) -> io::Result<()> {
+        files::put(&self.session, path, content, mode)
+    }
+}
+
+/// The output of a program, as long as it is read.
+struct Stream {
+    stream: std::process::ChildStdout,
+    _child: std::process::Child,
+    _guard: super::interrupt::Guard,
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}

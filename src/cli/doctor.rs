@@ -286,7 +286,11 @@ fn engines() -> Vec<Check> {
         })
         .collect();
     let whole = checks.iter().all(|check| check.verdict == Verdict::Pass);
-    let auto = if whole { Engine::Kind } else { Engine::Embedded };
+    let auto = if whole {
+        Engine::Kind
+    } else {
+        Engine::Embedded
+    };
     checks.push(Check::pass("engine", format!("auto means {}", auto.name())));
     checks
 }

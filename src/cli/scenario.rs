@@ -7,10 +7,16 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
+use super::start::KindArgs;
 use crate::exit::Exit;
-use crate::lab::Error;
+use crate::lab::config::Settings;
 use crate::lab::home::is_id;
-use crate::lab::rehearsal::{Rehearsal, RehearsalError, complaints, untouched_complaints};
+use crate::lab::live_rehearsal::LiveRehearsal;
+use crate::lab::rehearsal::{
+    Rehearsal, RehearsalError, Rehearse, complaints, untouched_complaints,
+};
+use crate::lab::{Error, Home};
+use crate::node::engine::{Choice, Engine, EngineError};
 use crate::scenario::{self, Resolved, Scenario, lint, starter};
 use crate::style::Style;
 
@@ -75,13 +81,23 @@ struct SelectArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   ckslab scenario test audit-03
-  ckslab scenario test my-01 --scenarios my-scenarios --seeds 5")]
+  ckslab scenario test my-01 --scenarios my-scenarios --seeds 5
+  ckslab scenario test --engine kind audit-03
+  ckslab scenario test --engine kind --all")]
 struct TestArgs {
     #[command(flatten)]
     select: SelectArgs,
-    /// How many seeds to try, from 1 on
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    seeds: u64,
+    /// Every scenario
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    /// How many seeds to try, from 1 on [default: 3; kind: 1]
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// What to play them on; kind: one cluster, put back before every attempt
+    #[arg(long, value_enum, default_value_t = Choice::Embedded, value_name = "ENGINE")]
+    engine: Choice,
+    #[command(flatten)]
+    kind: KindArgs,
 }
 
 /// Runs the command.
@@ -214,14 +230,38 @@ fn test(args: &TestArgs) -> anyhow::Result<Exit> {
         .worker_threads(2)
         .enable_all()
         .build()?;
+    let home = Home::find()?;
+    let settings = Settings::load(&home).map_err(Failure::usage)?;
+    let engine = Engine::choose(args.engine).map_err(Error::engine(""))?;
+    let wishes = args.kind.wishes(&settings)?;
+    let seeds = args.seeds.unwrap_or(match engine {
+        Engine::Embedded => 3,
+        Engine::Kind => 1,
+    });
     let mut results = Vec::new();
     for scenario in &scenarios {
-        for seed in 1..=args.seeds.max(1) {
+        if let Some(reason) = scenario.definition.not_on.get(engine.name()) {
+            output::note(&format!(
+                "{} is not tested on {}: {reason}",
+                scenario.definition.id,
+                engine.name()
+            ));
+            continue;
+        }
+        for seed in 1..=seeds.max(1) {
             let resolved = scenario.resolve(seed).map_err(Error::from)?;
             if !resolved.is_graded() {
                 continue;
             }
-            rehearse(&resolved, runtime.handle(), &mut |result| {
+            let stage: Box<dyn Rehearse> = match engine {
+                Engine::Embedded => {
+                    Box::new(Rehearsal::begin(&resolved, runtime.handle()).map_err(failed)?)
+                }
+                Engine::Kind => Box::new(
+                    LiveRehearsal::begin(&resolved, engine, &wishes, &home).map_err(failed)?,
+                ),
+            };
+            rehearse(&resolved, stage, &mut |result| {
                 if text {
                     let verdict = if result.ok {
                         style.good("ok    ")
@@ -262,13 +302,23 @@ fn test(args: &TestArgs) -> anyhow::Result<Exit> {
     Ok(if ok { Exit::Ok } else { Exit::NotPassed })
 }
 
+fn failed(error: RehearsalError) -> Failure {
+    match error {
+        RehearsalError::Make(EngineError::Missing { reason, hint }) => {
+            Failure::environment(reason).hint(hint)
+        }
+        RehearsalError::Make(EngineError::Invalid { reason, hint }) => {
+            Failure::input(reason).hint(hint)
+        }
+        other => Failure::environment(other.to_string()),
+    }
+}
+
 fn rehearse(
     resolved: &Resolved,
-    runtime: &tokio::runtime::Handle,
+    mut rehearsal: Box<dyn Rehearse>,
     tell: &mut dyn FnMut(TestResult) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let failed = |error: RehearsalError| Failure::environment(error.to_string());
-    let mut rehearsal = Rehearsal::begin(resolved, runtime).map_err(failed)?;
     let result = |attempt: &str, score, complaints: Vec<String>| TestResult {
         scenario: resolved.definition.id.clone(),
         seed: resolved.seed,
@@ -280,7 +330,10 @@ fn rehearse(
     let untouched = rehearsal.grade().map_err(failed)?;
     let wrong = untouched_complaints(resolved, &untouched);
     tell(result("untouched", Some(untouched.score), wrong))?;
-    for attempt in &resolved.attempts {
+    for (index, attempt) in resolved.attempts.iter().enumerate() {
+        if index > 0 {
+            rehearsal.rewind().map_err(failed)?;
+        }
         match rehearsal.play(attempt) {
             Ok(report) => tell(result(
                 &attempt.name,
@@ -289,7 +342,6 @@ fn rehearse(
             ))?,
             Err(error) => tell(result(&attempt.name, None, vec![error.to_string()]))?,
         }
-        rehearsal.rewind().map_err(failed)?;
     }
     Ok(())
 }

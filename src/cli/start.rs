@@ -198,7 +198,10 @@ fn text(lab: &Lab, report: &Report, started: Started) -> anyhow::Result<String> 
     };
     let node_root = match &report.node_root {
         Some(root) => root.clone(),
-        None => format!("in the container {}: ckslab shell, ckslab cp", lab.node()?.access().name),
+        None => format!(
+            "in the container {}: ckslab shell, ckslab cp",
+            lab.node()?.access().name
+        ),
     };
     Ok(format!(
         "{} {verb}: {title}

@@ -13,6 +13,7 @@ use crate::scenario::ScenarioError;
 pub mod config;
 pub mod home;
 pub mod life;
+pub mod live_rehearsal;
 pub mod lock;
 pub mod record;
 pub mod rehearsal;

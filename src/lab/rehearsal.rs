@@ -41,6 +41,27 @@ pub enum RehearsalError {
     NotBack(u64),
 }
 
+/// A scenario that attempts are played on.
+pub trait Rehearse {
+    /// Grades the node as it is.
+    ///
+    /// # Errors
+    /// When it cannot be graded.
+    fn grade(&self) -> Result<Report, RehearsalError>;
+
+    /// Plays an attempt and grades it.
+    ///
+    /// # Errors
+    /// When a step does not fit the node, or it cannot be graded.
+    fn play(&self, attempt: &Attempt) -> Result<Report, RehearsalError>;
+
+    /// Puts the node back to the start of the scenario.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    fn rewind(&mut self) -> Result<(), RehearsalError>;
+}
+
 /// A scenario on a node of its own.
 pub struct Rehearsal {
     resolved: Resolved,
@@ -237,6 +258,20 @@ impl Rehearsal {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+impl Rehearse for Rehearsal {
+    fn grade(&self) -> Result<Report, RehearsalError> {
+        Self::grade(self)
+    }
+
+    fn play(&self, attempt: &Attempt) -> Result<Report, RehearsalError> {
+        Self::play(self, attempt)
+    }
+
+    fn rewind(&mut self) -> Result<(), RehearsalError> {
+        Self::rewind(self)
     }
 }
 

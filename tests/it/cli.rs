@@ -65,13 +65,14 @@ fn commands_without_a_lab_say_what_to_do() {
 
 #[test]
 fn kind_is_refused_and_a_wrong_engine_is_usage() {
-    let test = Test::new();
+    // Without kind on PATH, whatever this machine has.
+    let test = Test::new().env("PATH", "/nowhere");
     test.run(["start", "sandbox", "--engine", "kind"])
         .code(4)
         .stdout("")
         .stderr(
-            "error: the kind engine is not in this version of ckslab\n\n\
-             hint: ckslab start sandbox --engine embedded\n",
+            "error: `kind` is not on PATH\n\n\
+             hint: install kind (https://kind.sigs.k8s.io/docs/user/quick-start/#installation), or practise without it: --engine embedded\n",
         );
     let wrong = test
         .run(["start", "sandbox", "--engine", "vagrant"])
@@ -90,9 +91,11 @@ fn kind_is_refused_and_a_wrong_engine_is_usage() {
     );
     let wrong = variable.run(["start", "sandbox", "--engine", "yy"]).code(2);
     assert!(!wrong.stderr.contains("CKSLAB_ENGINE."), "{wrong:#?}");
-    let kind = Test::new().env("CKSLAB_ENGINE", "kind");
+    let kind = Test::new()
+        .env("CKSLAB_ENGINE", "kind")
+        .env("PATH", "/nowhere");
     kind.run(["start", "sandbox"]).code(4);
-    let config = Test::new();
+    let config = Test::new().env("PATH", "/nowhere");
     std::fs::create_dir(config.home()).unwrap();
     std::fs::write(config.home().join("config.toml"), "engine = \"kind\"\n").unwrap();
     config.run(["start", "sandbox"]).code(4);

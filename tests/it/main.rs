@@ -22,6 +22,7 @@ mod flags;
 mod gate;
 mod grade;
 mod health;
+mod kind;
 mod kinds;
 mod layers;
 mod legacy;

@@ -228,9 +228,7 @@ impl Node for EmbeddedNode {
     fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
         api::know(changes)?;
         match self.liveness() {
-            Liveness::Up(_) => {
-                api::change(self.client_config(&Identity::SuperAdmin)?, changes)
-            }
+            Liveness::Up(_) => api::change(self.client_config(&Identity::SuperAdmin)?, changes),
             Liveness::Down => {
                 objects::leave(&self.config.state_dir, changes).map_err(failed("objects to change"))
             }

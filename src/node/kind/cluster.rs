@@ -37,7 +37,14 @@ pub enum Presence {
 /// When Docker does not answer.
 pub fn presence(program: &str, container: &str) -> Result<Presence, Trouble> {
     let mut command = Command::new(program);
-    command.args(["inspect", "--type", "container", "--format", "{{.State.Running}}", container]);
+    command.args([
+        "inspect",
+        "--type",
+        "container",
+        "--format",
+        "{{.State.Running}}",
+        container,
+    ]);
     let output = command::run(command, b"", LOOK)?;
     Ok(match (output.ok(), output.text().as_str()) {
         (true, "true") => Presence::Running,
@@ -47,7 +54,10 @@ pub fn presence(program: &str, container: &str) -> Result<Presence, Trouble> {
             // It is Docker that is gone: whoever knows how to say it says it.
             Provider::find()?;
             return Err(Trouble::new(
-                format!("`{program} inspect {container}` failed: {}", output.complaint()),
+                format!(
+                    "`{program} inspect {container}` failed: {}",
+                    output.complaint()
+                ),
                 "ckslab doctor",
             ));
         }
@@ -63,7 +73,9 @@ fn says_missing(complaint: &str) -> bool {
 #[must_use]
 pub fn gone(container: &str) -> Trouble {
     Trouble::new(
-        format!("the container `{container}` of the lab's node is gone: somebody deleted the cluster"),
+        format!(
+            "the container `{container}` of the lab's node is gone: somebody deleted the cluster"
+        ),
         "ckslab reset makes the lab anew, on a new cluster",
     )
 }
@@ -153,7 +165,11 @@ impl Kind {
             return Ok(());
         }
         Err(Trouble::new(
-            format!("kind cannot delete the cluster `{}`: {}", place.name, last_error(&output)),
+            format!(
+                "kind cannot delete the cluster `{}`: {}",
+                place.name,
+                last_error(&output)
+            ),
             format!("kind delete cluster --name {}", place.name),
         ))
     }
@@ -189,7 +205,11 @@ pub fn start(provider: &Provider, container: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     Err(Trouble::new(
-        format!("`{} start {container}` failed: {}", provider.program, output.complaint()),
+        format!(
+            "`{} start {container}` failed: {}",
+            provider.program,
+            output.complaint()
+        ),
         "ckslab reset makes the lab anew, on a new cluster",
     ))
 }
@@ -197,7 +217,11 @@ pub fn start(provider: &Provider, container: &str) -> Result<(), Trouble> {
 /// A step as kind tells it: ` • Preparing nodes 📦   ...` and ` ✓ Preparing nodes 📦 `.
 fn step(line: &str) -> Option<String> {
     let line = line.trim();
-    let text = line.strip_prefix('•')?.trim().trim_end_matches("...").trim();
+    let text = line
+        .strip_prefix('•')?
+        .trim()
+        .trim_end_matches("...")
+        .trim();
     let plain: String = text
         .chars()
         .filter(|c| c.is_ascii() || c.is_alphanumeric() || *c == '≤')
@@ -226,7 +250,8 @@ fn refused(output: &Output, log: &Path) -> Trouble {
         "free some space (docker system df), then run the command again".to_owned()
     } else if text.contains("cgroup v1") || text.contains("cgroupv1") {
         "this machine has control groups v1: give kind a configuration with `failCgroupV1: false` (--kind-config); docs/kind.md shows one".to_owned()
-    } else if text.contains("port is already allocated") || text.contains("address already in use") {
+    } else if text.contains("port is already allocated") || text.contains("address already in use")
+    {
         "another program has the port that the configuration asks for".to_owned()
     } else if text.contains("unable to decode config") || text.contains("unknown apiversion") {
         "correct the file given with --kind-config".to_owned()

@@ -144,7 +144,10 @@ pub fn run_with(
             let mut bytes = Vec::new();
             let mut reader = BufReader::new(err.take(LARGEST));
             let mut one = Vec::new();
-            while reader.read_until(b'\n', &mut one).is_ok_and(|read| read > 0) {
+            while reader
+                .read_until(b'\n', &mut one)
+                .is_ok_and(|read| read > 0)
+            {
                 let _ = tell.send(String::from_utf8_lossy(&one).trim_end().to_owned());
                 bytes.append(&mut one);
             }
@@ -241,9 +244,6 @@ mod tests {
             Duration::from_secs(1),
         )
         .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`ckslab-no-such-program` is not on PATH"
-        );
+        assert_eq!(error.to_string(), "`ckslab-no-such-program` is not on PATH");
     }
 }

@@ -126,16 +126,16 @@ pub fn create(dir: &Path, order: &Order<'_>) -> Result<KindNode, EngineError> {
         .image
         .clone()
         .or_else(|| kept(|record| record.image.clone()));
-    let wanted_config = asked
-        .kind_config
-        .clone()
-        .or_else(|| before.as_ref().and_then(|record| record.kind_config.clone()));
-    let config = Config::load(wanted_config.as_deref()).map_err(|trouble| {
-        EngineError::Invalid {
+    let wanted_config = asked.kind_config.clone().or_else(|| {
+        before
+            .as_ref()
+            .and_then(|record| record.kind_config.clone())
+    });
+    let config =
+        Config::load(wanted_config.as_deref()).map_err(|trouble| EngineError::Invalid {
             reason: trouble.reason,
             hint: trouble.hint,
-        }
-    })?;
+        })?;
     let place = Place::of_lab(dir, &name);
     let _lock = Lock::take(&place)?;
     let work = Work {
@@ -170,9 +170,10 @@ pub fn create(dir: &Path, order: &Order<'_>) -> Result<KindNode, EngineError> {
 }
 
 fn save(place: &Place, record: &ClusterRecord) -> Result<(), EngineError> {
-    place
-        .save(record)
-        .map_err(EngineError::io(format!("write the record of cluster `{}`", place.name)))
+    place.save(record).map_err(EngineError::io(format!(
+        "write the record of cluster `{}`",
+        place.name
+    )))
 }
 
 /// Getting a pristine cluster.
@@ -207,7 +208,9 @@ impl Work<'_> {
             return self.make_anew();
         }
         if !nodes.contains(&record.node) {
-            tell(&format!("the cluster `{name}` was deleted; it is made anew"));
+            tell(&format!(
+                "the cluster `{name}` was deleted; it is made anew"
+            ));
             return self.make_anew();
         }
         let other_image = self.image.is_some() && record.image.as_deref() != self.image;
@@ -215,7 +218,11 @@ impl Work<'_> {
         if other_image || other_config {
             tell(&format!(
                 "the cluster `{name}` has another {}; it is made anew",
-                if other_image { "node image" } else { "configuration" }
+                if other_image {
+                    "node image"
+                } else {
+                    "configuration"
+                }
             ));
             return self.make_anew();
         }
@@ -263,18 +270,22 @@ impl Work<'_> {
     /// Takes over a cluster of the right name that another home made.
     fn adopt(&self) -> Result<ClusterRecord, EngineError> {
         let name = &self.place.name;
-        let strange = |what: &str| Trouble::new(
-            format!("there is a kind cluster `{name}` that ckslab did not make{what}"),
-            format!("use another name (--cluster NAME), or delete it: kind delete cluster --name {name}"),
-        );
-        let mut record =
-            ClusterRecord::begun(name, self.image.map(str::to_owned), self.config.text());
-        wake(self.provider, &record.node).map_err(|_| strange(", or not to its end"))?;
-        let node = self.node(&record);
-        if !pristine::adopt(&node).unwrap_or(false) {
+        let strange = |what: &str| {
+            Trouble::new(
+                format!("there is a kind cluster `{name}` that ckslab did not make{what}"),
+                format!(
+                    "use another name (--cluster NAME), or delete it: kind delete cluster --name {name}"
+                ),
+            )
+        };
+        let begun = ClusterRecord::begun(name, self.image.map(str::to_owned), self.config.text());
+        wake(self.provider, &begun.node).map_err(|_| strange(", or not to its end"))?;
+        let Some(mut record) = pristine::adopt(&self.node(&begun)).unwrap_or(None) else {
             return Err(strange("").into());
-        }
-        if self.image.is_some() || self.explicit {
+        };
+        if (self.image.is_some() && record.image != begun.image)
+            || (self.explicit && record.config != begun.config)
+        {
             tell(&format!(
                 "the cluster `{name}` was made by another CKSLAB_HOME; it is made anew as asked for"
             ));
@@ -293,8 +304,8 @@ impl Work<'_> {
     fn kubeconfig(&self) -> Result<(), EngineError> {
         let mut command = std::process::Command::new("kind");
         command.args(["get", "kubeconfig", "--name", &self.place.name]);
-        let output = super::command::run(command, b"", Duration::from_secs(60))
-            .map_err(Trouble::from)?;
+        let output =
+            super::command::run(command, b"", Duration::from_secs(60)).map_err(Trouble::from)?;
         if !output.ok() {
             return Err(Trouble::new(
                 format!("`kind get kubeconfig` failed: {}", output.complaint()),
@@ -323,8 +334,11 @@ impl Work<'_> {
             self.image.map(str::to_owned),
             self.config.text(),
         );
-        super::record::write_private(&self.place.file("config.yaml"), self.config.text().as_bytes())
-            .map_err(EngineError::io("write the cluster's configuration"))?;
+        super::record::write_private(
+            &self.place.file("config.yaml"),
+            self.config.text().as_bytes(),
+        )
+        .map_err(EngineError::io("write the cluster's configuration"))?;
         save(self.place, &record)?;
         tell(&format!(
             "making the kind cluster `{}`{}; the first time takes some minutes",
@@ -334,18 +348,26 @@ impl Work<'_> {
                 .map(|image| format!(" from {image}"))
                 .unwrap_or_default()
         ));
-        let made = self
-            .kind
-            .create(self.place, image.as_deref(), &mut |step| {
-                tell(&format!("  kind: {step}"));
-            });
+        let made = self.kind.create(self.place, image.as_deref(), &mut |step| {
+            tell(&format!("  kind: {step}"));
+        });
         if let Err(trouble) = made {
             self.place.forget();
             return Err(trouble.into());
         }
         let node = self.node(&record);
-        settle::until_ready(&node).map_err(engine_error)?;
-        pristine::snapshot(&node).map_err(engine_error)?;
+        settle::until_ready(&node)
+            .and_then(|()| pristine::snapshot(&node, &record))
+            .map_err(|error| match error {
+                NodeError::Unreachable { reason, hint } => Trouble::new(reason, hint),
+                other => Trouble::new(
+                    format!(
+                        "the new cluster `{}` is of no use: {other}",
+                        self.place.name
+                    ),
+                    "run the command again: the cluster is made anew then",
+                ),
+            })?;
         record.phase = Phase::Ready;
         save(self.place, &record)?;
         Ok(record)
@@ -366,7 +388,9 @@ fn wake(provider: &Provider, container: &str) -> Result<bool, Trouble> {
         Presence::Running => Ok(false),
         Presence::Missing => Err(cluster::gone(container)),
         Presence::Stopped => {
-            tell(&format!("the container `{container}` was stopped; starting it …"));
+            tell(&format!(
+                "the container `{container}` was stopped; starting it …"
+            ));
             cluster::start(provider, container)?;
             Ok(true)
         }
@@ -433,7 +457,9 @@ pub fn start(lab: &str, dir: &Path) -> Result<(), EngineError> {
         Holder::Other(other) => {
             return Err(Trouble::new(
                 format!("the cluster of lab `{lab}` is lab `{other}`'s now"),
-                format!("ckslab start {lab} makes it anew there, --cluster NAME on another cluster"),
+                format!(
+                    "ckslab start {lab} makes it anew there, --cluster NAME on another cluster"
+                ),
             )
             .into());
         }

@@ -25,7 +25,9 @@ pub fn read(session: &Session, root: &str, path: &str, offset: u64) -> Result<No
     Ok(match head.as_ref() {
         "missing" | "" => NodeFile::Missing,
         "gone" => {
-            return Err(NodeError::NotRunning("no API server process runs".to_owned()));
+            return Err(NodeError::NotRunning(
+                "no API server process runs".to_owned(),
+            ));
         }
         "loop" => NodeFile::Other("a loop of symbolic links".to_owned()),
         "link" => NodeFile::Other(format!(
@@ -110,8 +112,11 @@ pub fn list(session: &Session, path: &str) -> Result<Vec<String>, NodeError> {
 /// As `stat(2)` on the node.
 pub fn stat(session: &Session, path: &str, follow: bool) -> io::Result<Stat> {
     let follow = if follow { "1" } else { "0" };
-    let output = succeeded(path, session.ask(&["n_stat", follow, path], &[]).map_err(plain)?)
-        .map_err(plain)?;
+    let output = succeeded(
+        path,
+        session.ask(&["n_stat", follow, path], &[]).map_err(plain)?,
+    )
+    .map_err(plain)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let (kind, mode) = head.split_once('|').unwrap_or((head, "0"));
@@ -128,12 +133,7 @@ pub fn stat(session: &Session, path: &str, follow: bool) -> io::Result<Stat> {
 ///
 /// # Errors
 /// When the content cannot be read or the node refuses.
-pub fn put(
-    session: &Session,
-    path: &str,
-    content: &mut dyn io::Read,
-    mode: u32,
-) -> io::Result<()> {
+pub fn put(session: &Session, path: &str, content: &mut dyn io::Read, mode: u32) -> io::Result<()> {
     let mut bytes = Vec::new();
     content.read_to_end(&mut bytes)?;
     let mode = format!("{:04o}", mode & 0o7777);

@@ -55,8 +55,7 @@ pub fn config(place: &Place, identity: &Identity) -> Result<kube::Config, NodeEr
 /// When there is no kubeconfig, or none in it.
 pub fn server(place: &Place) -> std::io::Result<String> {
     let text = fs::read_to_string(place.kubeconfig())?;
-    let value: serde_json::Value =
-        serde_yaml::from_str(&text).map_err(std::io::Error::other)?;
+    let value: serde_json::Value = serde_yaml::from_str(&text).map_err(std::io::Error::other)?;
     value
         .pointer("/clusters/0/cluster/server")
         .and_then(serde_json::Value::as_str)

@@ -6,7 +6,8 @@ use super::provider::Provider;
 
 /// The image for the Kubernetes that the exam uses. Tag and digest are those of kind 0.32's own default
 /// (`pkg/apis/config/defaults/image.go`).
-pub const PINNED: &str = "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5";
+pub const PINNED: &str =
+    "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5";
 /// The version of Kubernetes meant, as tags begin.
 const MINOR: &str = "v1.36.";
 
@@ -15,7 +16,12 @@ const MINOR: &str = "v1.36.";
 #[must_use]
 pub fn default(provider: &Provider) -> String {
     let listed = provider.run(
-        &["images", "--format", "{{.Repository}}:{{.Tag}}", "kindest/node"],
+        &[
+            "images",
+            "--format",
+            "{{.Repository}}:{{.Tag}}",
+            "kindest/node",
+        ],
         b"",
         Duration::from_secs(10),
     );

@@ -84,10 +84,12 @@ pub struct CriContainer {
 }
 
 /// What `crictl inspect` says of one container, and its log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Detail {
     /// Exit code, of one that ended.
     pub exit_code: Option<i32>,
+    /// When it ended, seconds since 1970; 0 for one that did not.
+    pub finished: f64,
     /// `Error`, `Completed`, `OOMKilled`.
     pub reason: Option<String>,
     /// What goes with it.
@@ -308,6 +310,10 @@ impl Detail {
                 .and_then(Value::as_i64)
                 .filter(|_| exited)
                 .and_then(|code| i32::try_from(code).ok()),
+            finished: some("/status/finishedAt")
+                .filter(|_| exited)
+                .and_then(|time| time.parse::<jiff::Timestamp>().ok())
+                .map_or(0.0, |time| time.as_duration().as_secs_f64()),
             reason: some("/status/reason").filter(|_| exited),
             message: some("/status/message").filter(|_| exited),
             argv: list("/info/runtimeSpec/process/args"),

@@ -159,9 +159,8 @@ impl Node for KindNode {
                 self.remembered().0
             }
         };
-        let pid = pid.ok_or_else(|| {
-            NodeError::NotRunning("no API server process runs".to_owned())
-        })?;
+        let pid =
+            pid.ok_or_else(|| NodeError::NotRunning("no API server process runs".to_owned()))?;
         files::read(&self.session, &format!("/proc/{pid}/root"), path, 0)
     }
 
@@ -205,7 +204,10 @@ impl LabNode for KindNode {
         let mut command = self.exec_command();
         match errand {
             Errand::Shell => command.args(["bash", "-l"]),
-            Errand::Command(argv) => command.args(argv),
+            // The shell's own answer to a missing command is 127; Docker's differs from version to version.
+            Errand::Command(argv) => command
+                .args(["bash", "-c", "exec -- \"$@\"", "ckslab"])
+                .args(argv),
         };
         // This process becomes Docker: signals and the terminal are the command's own.
         let source = command.exec();
@@ -223,7 +225,10 @@ impl LabNode for KindNode {
         // Of any size: a stream of its own, not an answer that is held in memory.
         let mut command = Command::new(self.session.program());
         command.args(["exec", self.session.container(), "cat", "--", path]);
-        match self.read_from(path, i64::MAX as u64).map_err(files::plain)? {
+        match self
+            .read_from(path, i64::MAX as u64)
+            .map_err(files::plain)?
+        {
             NodeFile::File { size, .. } if size <= NodeFile::LIMIT => {
                 match self.read(path).map_err(files::plain)? {
                     NodeFile::File { content, .. } => Ok(Box::new(io::Cursor::new(content))),

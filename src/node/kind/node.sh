@@ -131,13 +131,15 @@ part() { # NAME FILE
 
 # How the API server is: everything in one answer.
 n_look() {
-  local port=$1 p m=/etc/kubernetes/manifests
+  local port=$1 p comm m=/etc/kubernetes/manifests
   {
     printf 'now %s\n' "$(date +%s.%N)"
     printf 'kubelet %s\n' "$(systemctl is-active kubelet 2>/dev/null)"
     printf 'directory %s\n' "$(stat -c %Y -- $m 2>/dev/null)"
     for p in /proc/[0-9]*; do
-      [ "$(cat "$p/comm" 2>/dev/null)" = kube-apiserver ] || continue
+      comm=
+      read -r comm <"$p/comm"
+      [ "$comm" = kube-apiserver ] || continue
       printf 'process %s %s %s %s\n' "${p#/proc/}" "$(sed 's/.*) //' "$p/stat" 2>/dev/null | cut -d' ' -f20)" \
         "$(base64 -w0 "$p/cmdline" 2>/dev/null)" "$(base64 -w0 "$p/cgroup" 2>/dev/null)"
     done
@@ -147,7 +149,7 @@ n_look() {
   } >"$d/facts" 2>/dev/null
   crictl pods -o json >"$d/pods" 2>/dev/null
   crictl ps -a -o json >"$d/containers" 2>/dev/null
-  journalctl -u kubelet --no-pager -q -n 200 -o short-unix 2>/dev/null | grep -a 'apiserver\|manifest\|file.go' | tail -n 40 >"$d/journal"
+  journalctl -u kubelet --no-pager -q -n 1500 -o short-unix 2>/dev/null | grep -a 'apiserver\|manifest\|file.go' | tail -n 40 >"$d/journal"
   curl -ks -o "$d/body" -w '%{http_code}' --max-time 3 "https://127.0.0.1:$port/readyz" >"$d/ready" 2>/dev/null
   for p in facts pods containers journal ready; do part "$p" "$d/$p"; done
 }
@@ -196,9 +198,9 @@ n_restore() {
       -e 's/^\(.*\): \(Contents differ\|Mode differs\|Uid differs\|Gid differs\|Size differs\|Symlink differs\|File type differs\)$/\1/p' |
     sort -u >"$d/changed"
   mkdir -p -m 0755 /$m
-  for name in $(ls -A /$m); do
-    tar -tf $keep/pristine.tar "$m/$name" >/dev/null 2>&1 || { rm -rf -- "/$m/$name"; again=1; }
-  done
+  while IFS= read -r -d '' name; do
+    tar -tf $keep/pristine.tar -- "$m/$name" >/dev/null 2>&1 || { rm -rf -- "/$m/$name"; again=1; }
+  done < <(find /$m -mindepth 1 -maxdepth 1 -printf '%f\0')
   grep -q '^etc/kubernetes/pki' "$d/changed" && again=1
   while IFS= read -r name; do
     case $name in

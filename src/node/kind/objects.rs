@@ -61,9 +61,11 @@ pub fn all(config: kube::Config) -> Result<Objects, NodeError> {
 }
 
 async fn list(client: &kube::Client) -> Result<Objects, NodeError> {
-    let lists = futures_util::future::join_all(COLLECTIONS.iter().map(|collection| async move {
-        (*collection, api::get(client, collection).await)
-    }))
+    let lists = futures_util::future::join_all(
+        COLLECTIONS
+            .iter()
+            .map(|collection| async move { (*collection, api::get(client, collection).await) }),
+    )
     .await;
     let mut found = Objects::new();
     for (collection, listed) in lists {
@@ -171,11 +173,21 @@ fn difference(before: &Objects, now: &Objects) -> Difference {
             found.extra.push(path.clone());
         }
     }
-    for (path, object) in before {
+    // Requests for certificates are cleared away by a controller after a while.
+    let lasting = |path: &str| !path.contains("/certificatesigningrequests/");
+    for (path, object) in before.iter().filter(|(path, _)| lasting(path)) {
         match now.get(path) {
             None => found.gone.push((path.clone(), own(object))),
             Some(other) if own(other) != own(object) => {
-                found.changed.push((path.clone(), own(object)));
+                let mut object = own(object);
+                // Some kinds are replaced only by who knows what is there.
+                if let Some(version) = other.pointer("/metadata/resourceVersion")
+                    && let Some(metadata) =
+                        object.get_mut("metadata").and_then(Value::as_object_mut)
+                {
+                    metadata.insert("resourceVersion".to_owned(), version.clone());
+                }
+                found.changed.push((path.clone(), object));
             }
             Some(_) => {}
         }

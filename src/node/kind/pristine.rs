@@ -10,7 +10,7 @@ use super::files;
 use super::node::KindNode;
 use super::objects;
 use super::progress::tell;
-use super::record::write_private;
+use super::record::{ClusterRecord, write_private};
 use super::settle;
 use crate::node::{FileChange, Identity, Node, NodeError, NodeFile};
 
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// When the node or its API cannot be asked.
-pub fn snapshot(node: &KindNode) -> Result<(), NodeError> {
+pub fn snapshot(node: &KindNode, made: &ClusterRecord) -> Result<(), NodeError> {
     run(node, "n_snapshot")?;
     keep_authority(node)?;
     let objects = objects::all(node.client_config(&Identity::SuperAdmin)?)?;
@@ -38,23 +38,27 @@ pub fn snapshot(node: &KindNode) -> Result<(), NodeError> {
         files::change(node.session(), path, FileChange::Write { content, mode })
     };
     write(OBJECTS, &text)?;
-    write(MARK, b"ckslab\n")
+    let mark = serde_json::to_vec(made).map_err(|error| refused(&error))?;
+    write(MARK, &mark)
 }
 
-/// Takes over what is kept on a node that another home made; says whether it is one of ckslab's.
+/// Takes over what is kept on a node that another home made; gives what it was made with, if it is one
+/// of ckslab's.
 ///
 /// # Errors
 /// When the node cannot be asked.
-pub fn adopt(node: &KindNode) -> Result<bool, NodeError> {
-    if node.read(MARK)? == NodeFile::Missing {
-        return Ok(false);
-    }
-    let NodeFile::File { content, .. } = node.read(OBJECTS)? else {
-        return Ok(false);
+pub fn adopt(node: &KindNode) -> Result<Option<ClusterRecord>, NodeError> {
+    let (NodeFile::File { content: mark, .. }, NodeFile::File { content, .. }) =
+        (node.read(MARK)?, node.read(OBJECTS)?)
+    else {
+        return Ok(None);
+    };
+    let Ok(made) = serde_json::from_slice(&mark) else {
+        return Ok(None);
     };
     keep(node, "objects.json", &content)?;
     keep_authority(node)?;
-    Ok(true)
+    Ok(Some(made))
 }
 
 fn keep_authority(node: &KindNode) -> Result<(), NodeError> {
@@ -104,7 +108,13 @@ pub fn restore(node: &KindNode) -> Result<(), NodeError> {
 
 /// Where keys were put back but the manifest had not changed, the API server is started anew.
 fn renew_if_older(node: &KindNode) -> Result<(), NodeError> {
-    let words = ["n_run", "10", "sh", "-c", "p=$(pgrep -o -x kube-apiserver) && [ /etc/kubernetes/pki/apiserver.crt -nt /proc/$p ]"];
+    let words = [
+        "n_run",
+        "10",
+        "sh",
+        "-c",
+        "p=$(pgrep -o -x kube-apiserver) && [ /etc/kubernetes/pki/apiserver.crt -nt /proc/$p ]",
+    ];
     if node.session().ask(&words, &[])?.code != 0 {
         return Ok(());
     }

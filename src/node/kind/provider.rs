@@ -67,7 +67,11 @@ impl Provider {
             "{{json .}}"
         };
         // `docker info --format json` is newer than Docker 20.10.
-        let format = if program == "docker" { "{{json .}}" } else { format };
+        let format = if program == "docker" {
+            "{{json .}}"
+        } else {
+            format
+        };
         command.args(["info", "--format", format]);
         let output = command::run(command, b"", PATIENCE).map_err(|error| match error {
             Failure::Missing(program) => Trouble::new(
@@ -194,7 +198,11 @@ mod tests {
         });
         let podman = described("podman", &podman);
         assert_eq!(
-            (podman.version.as_str(), podman.cgroups.as_str(), podman.rootless),
+            (
+                podman.version.as_str(),
+                podman.cgroups.as_str(),
+                podman.rootless
+            ),
             ("5.6.0", "2", false)
         );
     }
@@ -205,8 +213,16 @@ mod tests {
             "docker",
             "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?\n",
         );
-        assert!(trouble.reason.starts_with("Docker does not answer: Cannot connect"));
-        assert!(trouble.hint.contains("systemctl start docker"), "{}", trouble.hint);
+        assert!(
+            trouble
+                .reason
+                .starts_with("Docker does not answer: Cannot connect")
+        );
+        assert!(
+            trouble.hint.contains("systemctl start docker"),
+            "{}",
+            trouble.hint
+        );
         let trouble = silent(
             "docker",
             "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Format of both files.
 const FORMAT: u32 = 1;
@@ -184,7 +184,13 @@ impl Place {
 
     /// Forgets the cluster.
     pub fn forget(&self) {
-        for name in ["cluster.json", "kubeconfig", "objects.json", "ca.crt", "ca.key"] {
+        for name in [
+            "cluster.json",
+            "kubeconfig",
+            "objects.json",
+            "ca.crt",
+            "ca.key",
+        ] {
             let _ = fs::remove_file(self.file(name));
         }
     }

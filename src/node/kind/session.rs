@@ -97,7 +97,15 @@ impl Session {
 
     fn connect(&self) -> Result<Connection, NodeError> {
         let mut command = Command::new(&self.program);
-        command.args(["exec", "-i", &self.container, "bash", "-c", SCRIPT, "ckslab"]);
+        command.args([
+            "exec",
+            "-i",
+            &self.container,
+            "bash",
+            "-c",
+            SCRIPT,
+            "ckslab",
+        ]);
         let (mut child, guard) = command::spawn(&mut command).map_err(Trouble::from)?;
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -135,13 +143,10 @@ impl Session {
     fn explain(&self, reason: &str) -> NodeError {
         match super::cluster::presence(&self.program, &self.container) {
             Err(trouble) => trouble.into(),
-            Ok(super::cluster::Presence::Missing) => {
-                super::cluster::gone(&self.container).into()
+            Ok(super::cluster::Presence::Missing) => super::cluster::gone(&self.container).into(),
+            Ok(super::cluster::Presence::Stopped) => {
+                NodeError::NotRunning(format!("its container `{}` is stopped", self.container))
             }
-            Ok(super::cluster::Presence::Stopped) => NodeError::NotRunning(format!(
-                "its container `{}` is stopped",
-                self.container
-            )),
             Ok(super::cluster::Presence::Running) => NodeError::NotRunning(if reason.is_empty() {
                 format!("its container `{}` does not answer", self.container)
             } else {
@@ -181,16 +186,15 @@ impl Connection {
             .and_then(|()| self.input.flush());
         match self.answers.recv_timeout(limit) {
             Ok(answer) => answer,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                Err(Failure::TimedOut {
-                    program: words.join(" "),
-                    limit,
-                }
-                .to_string())
+            Err(mpsc::RecvTimeoutError::Timeout) => Err(Failure::TimedOut {
+                program: words.join(" "),
+                limit,
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                Err(sent.err().map(|error| error.to_string()).unwrap_or_default())
-            }
+            .to_string()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(sent
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default()),
         }
     }
 }
@@ -263,7 +267,18 @@ mod tests {
     fn words_are_data_and_answers_are_kept_apart() {
         let answers = play(&[
             (
-                &["n_run", "5", "printf", "%s|", "$(touch x)", "a\n b ", "'\"", "", "*", "-n"],
+                &[
+                    "n_run",
+                    "5",
+                    "printf",
+                    "%s|",
+                    "$(touch x)",
+                    "a\n b ",
+                    "'\"",
+                    "",
+                    "*",
+                    "-n",
+                ],
                 b"",
             ),
             (&["n_run", "5", "cat"], b"1\n2\0\n"),

@@ -1,8 +1,8 @@
 //! Why the kind engine cannot go on, and the next step.
 
 use super::command::Failure;
-use crate::node::engine::EngineError;
 use crate::node::NodeError;
+use crate::node::engine::EngineError;
 
 /// Something of this machine is missing or in the way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

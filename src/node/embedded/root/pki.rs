@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber,
-    SigningKey,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_RSA_SHA256, PublicKeyData, SanType, SerialNumber, SigningKey,
 };
 use time::{Duration, OffsetDateTime};
 use x509_parser::extensions::ParsedExtension;
@@ -552,5 +552,31 @@ mod tests {
                 .collect();
             assert_eq!(groups, ["developers", "on-call"]);
         });
+    }
+
+    #[test]
+    fn keys_as_kubeadm_writes_them_sign_clients() {
+        // RSA keys are PKCS#1, ECDSA keys SEC 1; both were made for this test.
+        for (certificate, key) in [
+            (
+                include_str!("../../../../fixtures/kind/rsa-ca.crt"),
+                include_str!("../../../../fixtures/kind/rsa-ca.key"),
+            ),
+            (
+                include_str!("../../../../fixtures/kind/ec-ca.crt"),
+                include_str!("../../../../fixtures/kind/ec-ca.key"),
+            ),
+        ] {
+            let authority = Authority::from_pem(certificate, key).unwrap();
+            let client = authority
+                .client("jane", &["developers".to_owned()])
+                .unwrap();
+            let parse = |text: &str| x509_parser::pem::parse_x509_pem(text.as_bytes()).unwrap().1;
+            let (ca, client) = (parse(certificate), parse(&client.certificate));
+            let (ca, client) = (ca.parse_x509().unwrap(), client.parse_x509().unwrap());
+            client.verify_signature(Some(ca.public_key())).unwrap();
+            assert_eq!(client.issuer(), ca.subject());
+        }
+        assert!(Authority::from_pem("", "no key").is_err());
     }
 }

@@ -1,0 +1,5 @@
+//! The kind engine: with programs that pretend to be `docker` and `kind`, and with a real Docker Engine
+//! (ignored by default; `.ci/kind-standin/with-docker` provides one).
+
+mod docker;
+mod pretended;

@@ -259,17 +259,18 @@ fn number(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError
 
 fn text(schema: &Value, content: &str, path: &str, errors: &mut Vec<FieldError>) {
     let length = content.chars().count();
+    let pattern = schema.get("pattern").and_then(Value::as_str).unwrap_or("");
+    let matches = || {
+        let known = regex::Regex::new(&ascii_classes(pattern));
+        pattern.is_empty() || known.map_or(true, |known| known.is_match(content))
+    };
+    // Only the first that is wrong is told.
     if let Some(most) = limit(schema, "maxLength").filter(|most| length > *most) {
         errors.push(FieldError::too_long(path, most));
-    }
-    if let Some(least) = limit(schema, "minLength").filter(|least| length < *least) {
+    } else if let Some(least) = limit(schema, "minLength").filter(|least| length < *least) {
         let text = format!("{path} in body should be at least {least} chars long");
         errors.push(FieldError::invalid(path, &json!(content), text));
-    }
-    let pattern = schema.get("pattern").and_then(Value::as_str).unwrap_or("");
-    if !pattern.is_empty()
-        && regex::Regex::new(&ascii_classes(pattern)).is_ok_and(|known| !known.is_match(content))
-    {
+    } else if !matches() {
         let text = format!("{path} in body should match '{pattern}'");
         errors.push(FieldError::invalid(path, &json!(content), text));
     }

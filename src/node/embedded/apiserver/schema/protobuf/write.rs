@@ -35,7 +35,9 @@ pub fn encode(group: &str, version: &str, kind: &str, object: &Value) -> Option<
 /// Encodes an object that names its type.
 #[must_use]
 pub fn encode_object(object: &Value) -> Option<Vec<u8>> {
-    let api_version = object.get("apiVersion")?.as_str()?;
+    // `APIVersions` has none.
+    let api_version = object.get("apiVersion").and_then(Value::as_str);
+    let api_version = api_version.unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     encode(group, version, object.get("kind")?.as_str()?, object)
 }

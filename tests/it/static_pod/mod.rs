@@ -496,7 +496,7 @@ fn replay_all(name: &str, path: &str, stubborn: bool, baseline: &str) {
         Known::PATH
     );
     let percent = 100 * share.0 / share.1;
-    let wanted = if stubborn { 88 } else { 97 };
+    let wanted = if stubborn { 92 } else { 97 };
     assert!(
         percent >= wanted,
         "{percent} % of the lines of {name} agree"

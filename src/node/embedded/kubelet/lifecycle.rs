@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::start::identifier;
-use super::state::{Effect, Kubelet, Phase, Pod, Step, log_dir};
+use super::state::{Effect, Kubelet, Phase, Pod, Step, WORKER_RETRY, log_dir};
 use crate::node::embedded::pace::Pace;
 use crate::node::embedded::snapshot::{ContainerState, Sandbox};
 
@@ -147,7 +147,7 @@ impl Kubelet {
                         && Some(p.spec.full_name()) == name
                         && matches!(p.phase, Phase::Active { .. } | Phase::Terminating)
                 });
-                let retry = now + self.jittered(Duration::from_secs(10));
+                let retry = now + self.jittered(WORKER_RETRY);
                 let retry = self.tick(retry);
                 if let Some(pod) = self.pods.get_mut(index) {
                     pod.phase = if blocked {
@@ -182,8 +182,9 @@ impl Kubelet {
         }
         let (uid, full_name) = (pod.spec.uid.clone(), pod.spec.full_name());
         let mut moved = false;
-        if pod.start_time.is_none() {
-            pod.start_time = Some(wall);
+        if pod.start_time.is_none() || pod.volumes_late {
+            pod.start_time.get_or_insert(wall);
+            pod.volumes_late = false;
             self.sync_pod(index);
             moved = true;
         }
@@ -197,13 +198,19 @@ impl Kubelet {
             .map(|v| v.name.as_str())
             .collect();
         if !unmounted.is_empty() {
-            if !pod.volumes_reported && now >= since + timeout {
-                pod.volumes_reported = true;
+            if now >= since + timeout {
+                pod.volumes_late = true;
                 let text = format!(
                     "unmounted volumes=[{}], unattached volumes=[], failed to process volumes=[]: context deadline exceeded",
                     unmounted.join(", ")
                 );
                 self.sync_error(&uid, &full_name, &text);
+                let retry = now + self.jittered(WORKER_RETRY);
+                let since = self.tick(retry);
+                if let Some(pod) = self.pods.get_mut(index) {
+                    pod.phase = Phase::Active { since };
+                }
+                return true;
             }
             return moved;
         }
@@ -326,9 +333,9 @@ impl Kubelet {
         match &pod.phase {
             Phase::Queued { retry } => consider(*retry),
             Phase::Active { since } => {
-                if pod.start_time.is_none() {
+                if pod.start_time.is_none() || pod.volumes_late {
                     consider(*since + self.scaled(Duration::from_millis(50)));
-                } else if !pod.volumes_reported && pod.volumes.iter().any(|v| !v.ready) {
+                } else if pod.volumes.iter().any(|v| !v.ready) {
                     consider(*since + self.scaled(MOUNT_TIMEOUT));
                 }
             }

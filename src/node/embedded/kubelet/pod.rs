@@ -103,7 +103,8 @@ pub(super) struct Pod {
     pub phase: Phase,
     pub start_time: Option<Timestamp>,
     pub volumes: Vec<VolumeWork>,
-    pub volumes_reported: bool,
+    /// Whether its worker gave up waiting for its volumes and comes back later.
+    pub volumes_late: bool,
     pub sandbox: Option<Sandbox>,
     pub sandboxes: u32,
     pub work: Vec<Work>,

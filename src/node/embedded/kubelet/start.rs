@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::journal::quote;
 use super::probe::Probes;
-use super::state::{Effect, Kubelet, Record, Step, log_dir, log_link};
+use super::state::{Effect, Kubelet, Record, Step, WORKER_RETRY, log_dir, log_link};
 use super::volume;
 use crate::manifest::{Container, StaticPod};
 use crate::node::embedded::process::go_error_text;
@@ -44,7 +44,7 @@ impl Kubelet {
             quote(&text)
         );
         self.sync_error(&spec.uid, &spec.full_name(), &error);
-        let retry = self.now.at + self.jittered(Duration::from_secs(10));
+        let retry = self.now.at + self.jittered(WORKER_RETRY);
         let retry = self.tick(retry);
         Step::CreateFailed {
             retry,

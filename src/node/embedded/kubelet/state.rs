@@ -28,7 +28,7 @@ use crate::node::embedded::snapshot::{
 /// Time between scans of the manifests directory (`fileCheckFrequency`).
 const SCAN: Duration = Duration::from_secs(20);
 /// Least time until a pod that waits for another one is looked at again; at most half more.
-const WORKER_RETRY: Duration = Duration::from_secs(10);
+pub(super) const WORKER_RETRY: Duration = Duration::from_secs(10);
 /// How often a pod is looked at for no reason (`syncFrequency`); at most half more. In fast pace
 /// too: nothing waits for it.
 pub(super) const RESYNC: Duration = Duration::from_secs(60);
@@ -367,7 +367,7 @@ impl Kubelet {
                     delay: Duration::ZERO,
                 })
                 .collect(),
-            volumes_reported: false,
+            volumes_late: false,
             sandbox: None,
             sandboxes,
             work: spec
@@ -620,7 +620,14 @@ impl Kubelet {
             .filter(|r| r.view.pod_uid == uid)
             .map(|r| r.view.id.clone())
             .collect();
+        // Most are removed twice: because they ended, and because their pod did.
+        let twice = self.throw() % 8 < 6;
         for id in gone {
+            if twice {
+                let values = [("containerID", id.as_str())];
+                self.journal
+                    .info("scope.go:122", "RemoveContainer", &values);
+            }
             self.discard(&id);
         }
         if let Some(position) = self.pods.iter().position(|p| p.spec.uid == uid) {

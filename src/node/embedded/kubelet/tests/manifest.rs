@@ -281,3 +281,25 @@ fn logs_are_kept_for_the_latest_two_starts_and_go_with_the_pod() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn a_worker_waits_two_minutes_for_volumes_and_comes_back() {
+    let mut node = Node::new();
+    node.pod(
+        "web",
+        "{volumes: [{name: v, hostPath: {path: /nowhere, type: File}}], \
+          containers: [{name: web, image: nginx:1, volumeMounts: [{name: v, mountPath: /v}]}]}",
+    );
+    let count = |node: &Node, what: &str| node.journal.iter().filter(|l| l.contains(what)).count();
+    let late = "unmounted volumes=[v], unattached volumes=[], failed to process volumes=[]: context deadline exceeded";
+    node.pass(122.0);
+    assert_eq!(count(&node, late), 0);
+    node.pass(10.0);
+    assert_eq!(count(&node, late), 1);
+    // 10 to 15 seconds later it looks again, and waits as long once more.
+    let looks = count(&node, "Creating a mirror pod");
+    node.pass(10.0);
+    assert_eq!(count(&node, "Creating a mirror pod"), looks + 1);
+    node.pass(126.0);
+    assert_eq!(count(&node, late), 2);
+}

@@ -1,8 +1,9 @@
 //! The audit.k8s.io/v1 Event (`k8s.io/apiserver/pkg/apis/audit/v1/types.go`), in Go's field order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::level::{Level, Stage};
@@ -49,10 +50,10 @@ pub struct Event {
     pub response_status: Option<Value>,
     /// The request body from level Request on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_object: Option<Value>,
+    pub request_object: Option<Body>,
     /// The response body at level RequestResponse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response_object: Option<Value>,
+    pub response_object: Option<Body>,
     /// When the API server received the request, RFC 3339 with microseconds.
     pub request_received_timestamp: String,
     /// Nanoseconds beyond `request_received_timestamp` (0 to 999). Only the legacy format of the log shows them.
@@ -63,6 +64,43 @@ pub struct Event {
     /// Annotations set by plugins in the request chain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A recorded body. Clones share it: an event that waits in a buffer costs no second copy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Body(Arc<Value>);
+
+impl Body {
+    /// The value, for changes that other clones do not see.
+    pub fn value_mut(&mut self) -> &mut Value {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Value> for Body {
+    fn from(value: Value) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl std::ops::Deref for Body {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// authentication.k8s.io/v1 UserInfo.

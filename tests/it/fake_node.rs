@@ -406,7 +406,7 @@ impl FakeNode {
                     && !message.body.is_empty())
                 .then(|| serde_json::from_slice(&message.body).unwrap()),
                 response_object: (complete && decision.level == Level::RequestResponse)
-                    .then(|| json!({"kind": "Status"})),
+                    .then(|| json!({"kind": "Status"}).into()),
                 request_received_timestamp: now.to_string(),
                 received_nanoseconds: 0,
                 stage_timestamp: now.to_string(),

@@ -23,13 +23,13 @@ const APPLY: &str = "application/apply-patch+yaml";
 /// What a node may have resident at most, whatever it is asked, in KiB.
 const RESIDENT: u64 = 600 << 10;
 
-struct Lab {
-    test: Test,
-    door: Door,
+pub struct Lab {
+    pub test: Test,
+    pub door: Door,
 }
 
 impl Lab {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let test = Test::new();
         test.start("sandbox");
         let door = Door::of(&test.node("sandbox", "/etc/kubernetes/admin.conf"));
@@ -37,7 +37,7 @@ impl Lab {
     }
 
     /// The node lives, is well, did not panic and stayed within its bounds.
-    async fn assert_well(&self) {
+    pub async fn assert_well(&self) {
         let mut client = Client::new(&self.door, true, None);
         let ready = client.ask("GET", "/readyz", &[], "").await.unwrap();
         assert_eq!(ready.message(), "ok");
@@ -62,7 +62,7 @@ impl Lab {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

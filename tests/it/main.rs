@@ -48,6 +48,7 @@ mod client;
 mod durability;
 mod full_disk;
 mod hostile;
+mod hostile_frames;
 mod inside;
 mod kubectl;
 mod lab;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
@@ -130,14 +130,15 @@ const RESOURCES: &[u8] = include_bytes!(concat!(
 ));
 
 /// The resources alone; the rest of the catalogue borrows from them.
-fn resources() -> &'static [Resource] {
-    static RESOURCES_ONCE: OnceLock<Vec<Resource>> = OnceLock::new();
+fn resources() -> &'static [Arc<Resource>] {
+    static RESOURCES_ONCE: OnceLock<Vec<Arc<Resource>>> = OnceLock::new();
     RESOURCES_ONCE.get_or_init(|| {
         let mut text = Vec::new();
         // The data is part of the binary and a test reads it: an error here cannot happen at run time.
         let read = flate2::read::GzDecoder::new(RESOURCES).read_to_end(&mut text);
         debug_assert!(read.is_ok());
-        serde_json::from_slice(&text).unwrap_or_default()
+        let all: Vec<Resource> = serde_json::from_slice(&text).unwrap_or_default();
+        all.into_iter().map(Arc::new).collect()
     })
 }
 
@@ -173,7 +174,7 @@ fn catalog() -> &'static Catalog {
 
 /// Every built-in resource, core first, then the groups in the order of `/apis`.
 #[must_use]
-pub fn built_in() -> &'static [Resource] {
+pub fn built_in() -> &'static [Arc<Resource>] {
     resources()
 }
 
@@ -200,11 +201,12 @@ pub fn of_version(group: &str, version: &str) -> impl Iterator<Item = &'static R
     built_in()
         .iter()
         .filter(move |r| r.group == group && r.version == version)
+        .map(Arc::as_ref)
 }
 
 /// The built-in resource of this group, version and plural name.
 #[must_use]
-pub fn find(group: &str, version: &str, name: &str) -> Option<&'static Resource> {
+pub fn find(group: &str, version: &str, name: &str) -> Option<&'static Arc<Resource>> {
     let index = *catalog().by_name.get(&(group, version, name))?;
     resources().get(index)
 }
@@ -213,12 +215,12 @@ pub fn find(group: &str, version: &str, name: &str) -> Option<&'static Resource>
 #[must_use]
 pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<&'static Resource> {
     let index = *catalog().by_kind.get(&(group, version, kind))?;
-    resources().get(index)
+    resources().get(index).map(Arc::as_ref)
 }
 
 /// The built-in resource of this group and plural name in the preferred version that has it.
 #[must_use]
-pub fn find_preferred(group_name: &str, name: &str) -> Option<&'static Resource> {
+pub fn find_preferred(group_name: &str, name: &str) -> Option<&'static Arc<Resource>> {
     group(group_name)?
         .versions
         .iter()
@@ -244,7 +246,7 @@ mod tests {
     #[test]
     fn resources_are_found_by_name_and_by_kind() {
         let pods = find("", "v1", "pods").unwrap();
-        assert!(std::ptr::eq(pods, find_kind("", "v1", "Pod").unwrap()));
+        assert!(std::ptr::eq(pods.as_ref(), find_kind("", "v1", "Pod").unwrap()));
         assert_eq!(
             pods.body_kind("eviction"),
             Some(("policy", "v1", "Eviction"))

@@ -112,7 +112,7 @@ pub struct AuditDraft {
     /// Whether managed fields are left out of recorded bodies.
     pub omit_managed_fields: bool,
     /// Recorded request body.
-    pub request_object: Option<Value>,
+    pub request_object: Option<crate::audit::event::Body>,
     /// Overrides of the object reference found out later: name, namespace, uid, resourceVersion...
     pub object_ref: Option<crate::audit::event::ObjectReference>,
     /// Annotations.
@@ -172,7 +172,7 @@ impl AuditContext {
                 }
             }
             if draft.level >= Some(crate::audit::level::Level::Request) {
-                draft.request_object = Some(object.clone());
+                draft.request_object = Some(object.clone().into());
             }
         });
     }
@@ -183,8 +183,8 @@ impl AuditContext {
         if !self.wants_request() {
             return;
         }
-        match serde_json::from_slice(patch) {
-            Ok(value) => self.with(|draft| draft.request_object = Some(value)),
+        match serde_json::from_slice::<Value>(patch) {
+            Ok(value) => self.with(|draft| draft.request_object = Some(value.into())),
             Err(_) => self.with(|draft| {
                 draft.unencodable = Some(
                     "json: error calling MarshalJSON for type *runtime.Unknown: invalid character looking for beginning of value"

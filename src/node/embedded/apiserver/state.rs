@@ -103,7 +103,7 @@ impl ApiState {
     #[must_use]
     pub fn resource(&self, group: &str, version: &str, name: &str) -> Option<Arc<Resource>> {
         if let Some(resource) = super::catalog::find(group, version, name) {
-            return Some(Arc::new(resource.clone()));
+            return Some(resource.clone());
         }
         self.custom
             .find(group, version, name)

@@ -158,7 +158,7 @@ impl Recorder {
                 }
             }
             if self.decision.level >= Level::RequestResponse {
-                self.record.event.response_object = Some(self.recorded(body));
+                self.record.event.response_object = Some(self.recorded(body).into());
             }
         }
         status.insert("code".to_owned(), code.into());
@@ -218,7 +218,7 @@ impl Recorder {
             {
                 let mut object = object.clone();
                 if self.decision.omit_managed_fields {
-                    strip_managed_fields(&mut object);
+                    strip_managed_fields(object.value_mut());
                 }
                 event.request_object = Some(object);
             }

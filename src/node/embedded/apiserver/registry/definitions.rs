@@ -37,7 +37,7 @@ pub(super) fn are(target: &Target) -> bool {
 pub(super) fn definitions_target(name: &str, subresource: &str) -> Option<Target> {
     let resource = catalog::find(GROUP, "v1", RESOURCE)?;
     Some(Target {
-        resource: Arc::new(resource.clone()),
+        resource: resource.clone(),
         custom: None,
         namespace: String::new(),
         name: name.to_owned(),

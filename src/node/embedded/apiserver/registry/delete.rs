@@ -73,7 +73,7 @@ pub(super) fn read_options(target: &Target, request: &ApiRequest) -> Result<Dele
         }
         request
             .audit
-            .with(|draft| draft.request_object = Some(Value::Object(recorded)));
+            .with(|draft| draft.request_object = Some(Value::Object(recorded).into()));
     }
     if let Some(map) = object.as_object_mut() {
         map.shift_remove("kind");

@@ -1,6 +1,7 @@
 //! Lists: selectors, versions, chunks
 //! (`pkg/storage/cacher`, `pkg/storage/continue.go` of k8s.io/apiserver).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -156,11 +157,11 @@ pub(super) async fn page(
 }
 
 /// The object as selectors see it.
-pub(super) fn selectable(target: &Target, stored: &Stored) -> Value {
+pub(super) fn selectable<'a>(target: &Target, stored: &'a Stored) -> Cow<'a, Value> {
     if target.resource.group == "events.k8s.io" {
-        convert::shown(target, stored)
+        Cow::Owned(convert::shown(target, stored))
     } else {
-        (*stored.value).clone()
+        Cow::Borrowed(&stored.value)
     }
 }
 

@@ -234,6 +234,10 @@ fn line(kind: &str, object: &Value) -> Vec<u8> {
 /// A running watch.
 struct Follow {
     frames: Frames,
+    /// What was there at the start and was not sent yet: frames are made when their client takes them.
+    initial: std::vec::IntoIter<Stored>,
+    /// The revision of that, where its end is to be marked.
+    marked: Option<u64>,
     /// Frames that wait to be sent.
     pending: VecDeque<Vec<u8>>,
     /// `None` once the watch has failed.
@@ -244,27 +248,22 @@ struct Follow {
 }
 
 impl Follow {
-    fn start(state: &ApiState, mut frames: Frames, asked: u64) -> Self {
+    fn start(state: &ApiState, frames: Frames, asked: u64) -> Self {
         let now = Instant::now();
         let timeout = lasting(frames.options.timeout_seconds);
         let mut pending = VecDeque::new();
         let wants_initial = frames.options.send_initial_events == Some(true)
             || (frames.options.send_initial_events.is_none() && asked == 0);
         let prefix = frames.target.prefix();
+        let (mut initial, mut marked) = (Vec::new(), None);
         let watcher = if wants_initial {
             let (list, revision) = state.store.list(&prefix);
-            for stored in &list {
-                if frames.selects(stored) {
-                    pending.push_back(frames.frame("ADDED", stored));
-                }
-            }
+            initial = list;
             // Without a version the server streams a list, and says where it ends.
-            let marked = frames.options.bookmarks
+            let is_marked = frames.options.bookmarks
                 && (frames.options.send_initial_events == Some(true)
                     || frames.options.resource_version.is_empty());
-            if marked {
-                pending.push_back(frames.bookmark(revision, true));
-            }
+            marked = is_marked.then_some(revision);
             state.store.watch(&prefix, revision)
         } else {
             match asked {
@@ -285,6 +284,8 @@ impl Follow {
             .then(|| now + BOOKMARK_EVERY.min(timeout.saturating_sub(BOOKMARK_BEFORE_END)));
         Self {
             frames,
+            initial: initial.into_iter(),
+            marked,
             pending,
             watcher,
             end: now + timeout,
@@ -293,17 +294,29 @@ impl Follow {
         }
     }
 
+    /// The next frame there is already.
+    fn frame(&mut self) -> Option<Vec<u8>> {
+        while let Some(stored) = self.initial.next() {
+            if self.frames.selects(&stored) {
+                return Some(self.frames.frame("ADDED", &stored));
+            }
+        }
+        match self.marked.take() {
+            Some(revision) => Some(self.frames.bookmark(revision, true)),
+            None => self.pending.pop_front(),
+        }
+    }
+
     /// The next chunk; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(first) = self.pending.pop_front() {
-                let mut chunk = first;
-                while chunk.len() < CHUNK {
-                    let Some(next) = self.pending.pop_front() else {
-                        break;
-                    };
-                    chunk.extend_from_slice(&next);
-                }
+            let mut chunk = Vec::new();
+            while chunk.len() < CHUNK
+                && let Some(frame) = self.frame()
+            {
+                chunk.extend_from_slice(&frame);
+            }
+            if !chunk.is_empty() {
                 return Some(Bytes::from(chunk));
             }
             let watcher = self.watcher.as_mut()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::log::{self, Attached};
 use super::shell::{Outcome, Shell};
@@ -16,6 +17,8 @@ use crate::node::embedded::apiserver::state::ApiState;
 const LINE: usize = 64 << 10;
 /// Most a command takes as its input.
 const INPUT: usize = 24 << 20;
+/// How a command ends for which there is no memory.
+const KILLED: i32 = 137;
 /// How often an attached container is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -188,10 +191,14 @@ impl Session {
     async fn talk(&mut self, terminal: &mut Terminal) -> i32 {
         if !self.shell.is_interactive(&self.argv) || !self.stdin {
             let reads = self.stdin && self.shell.reads_input(&self.argv);
-            let input = if reads {
-                read_all(terminal).await
+            // The room of the input is held as long as it is used.
+            let (input, _room) = if reads {
+                match read_all(&self.state, terminal).await {
+                    Some(read) => read,
+                    None => return KILLED,
+                }
             } else {
-                Vec::new()
+                (Vec::new(), None)
             };
             let outcome = self.shell.run(&self.argv, &input);
             self.write(terminal, &outcome).await;
@@ -262,16 +269,24 @@ impl Session {
     }
 }
 
-/// Standard input to its end.
-async fn read_all(terminal: &mut Terminal) -> Vec<u8> {
-    let mut input = Vec::new();
+/// Standard input to its end, and the room it takes; `None` when there is no room for it.
+async fn read_all(
+    state: &ApiState,
+    terminal: &mut Terminal,
+) -> Option<(Vec<u8>, Option<OwnedSemaphorePermit>)> {
+    let (mut input, mut room) = (Vec::new(), None::<OwnedSemaphorePermit>);
     while let Some(Input::Data(data)) = terminal.receive().await {
+        let more = state.limits.body(data.len())?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
         input.extend_from_slice(&data);
         if input.len() > INPUT {
             break;
         }
     }
-    input
+    Some((input, room))
 }
 
 #[cfg(test)]

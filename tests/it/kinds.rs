@@ -62,7 +62,9 @@ fn created(target: &str) -> Option<&'static Resource> {
         [name] => name,
         _ => return None,
     };
-    catalog::find(group, version, name).map(AsRef::as_ref).filter(|r: &&Resource| r.has_verb("", "list"))
+    catalog::find(group, version, name)
+        .map(AsRef::as_ref)
+        .filter(|r: &&Resource| r.has_verb("", "list"))
 }
 
 fn request_body(exchange: &Value) -> Option<Value> {

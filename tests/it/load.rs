@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::builder::Test;
-use crate::client::{Client, Door};
+use crate::client::{Answer, Client, Door};
 use crate::report;
 
 const CLIENTS: usize = 64;
@@ -20,7 +20,7 @@ const FEW: usize = 2_000;
 /// Requests of `.ci/load`.
 const MANY: usize = 100_000;
 /// What the node may have resident at most, in KiB.
-const RESIDENT: u64 = 400 << 10;
+const RESIDENT: u64 = 150 << 10;
 
 const POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -113,6 +113,11 @@ struct Request {
     is_watch: bool,
 }
 
+/// Whether the nth request of a client is a watch.
+fn is_watch(n: usize) -> bool {
+    n % 100 == 6
+}
+
 /// The nth request of a client: all verbs, several kinds, users and content types.
 fn request(client: usize, n: usize) -> Request {
     const NAMESPACE: &str = "/api/v1/namespaces/default";
@@ -165,11 +170,17 @@ fn request(client: usize, n: usize) -> Request {
             "application/strategic-merge-patch+json",
             json!({"metadata": {"annotations": {"n": n.to_string()}}}).to_string(),
         ),
-        6 => (
+        6 if is_watch(n) => (
             "GET",
             format!(
                 "{all}?watch=true&timeoutSeconds=1&resourceVersion=0&fieldSelector=metadata.name={name}"
             ),
+            "",
+            String::new(),
+        ),
+        6 => (
+            "GET",
+            format!("{all}?labelSelector=n={}&limit=10", n - 2),
             "",
             String::new(),
         ),
@@ -192,7 +203,7 @@ fn request(client: usize, n: usize) -> Request {
         1 => "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
         _ => "application/vnd.kubernetes.protobuf,application/json",
     };
-    let is_watch = n % 10 == 6;
+    let is_watch = is_watch(n);
     Request {
         method,
         path,
@@ -215,6 +226,22 @@ struct Run {
     most_resident: u64,
 }
 
+/// Sends a request; some act as somebody else.
+async fn send(connection: &mut Client, client: usize, request: Request, id: &str) -> Answer {
+    let mut headers = vec![("audit-id", id), ("accept", request.accept)];
+    if !request.content_type.is_empty() {
+        headers.push(("content-type", request.content_type));
+    }
+    if client.is_multiple_of(8) {
+        headers.push(("impersonate-user", "jane"));
+        headers.push(("impersonate-group", "system:masters"));
+    }
+    connection
+        .ask(request.method, &request.path, &headers, request.body)
+        .await
+        .unwrap_or_else(|| panic!("the connection of client {client} ended"))
+}
+
 /// Sends that many requests.
 fn run(test: &Test, door: &Door, requests: usize) -> Run {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -223,7 +250,7 @@ fn run(test: &Test, door: &Door, requests: usize) -> Run {
         .build()
         .unwrap();
     let next = Arc::new(AtomicUsize::new(0));
-    let measured = Arc::new(Mutex::new((Vec::new(), HashMap::new())));
+    let measured = Arc::new(Mutex::new((Vec::new(), HashMap::new(), Duration::ZERO)));
     let start = Instant::now();
     runtime.block_on(async {
         let mut admin = Client::new(door, false, None);
@@ -233,47 +260,52 @@ fn run(test: &Test, door: &Door, requests: usize) -> Run {
             let (door, next, measured) = (door.clone(), next.clone(), measured.clone());
             let token = (client % 4 == 3).then(|| token.clone());
             clients.spawn(async move {
+                // Watches last their time, on a connection of their own.
+                let (watches, mut asked) =
+                    tokio::sync::mpsc::unbounded_channel::<(Request, String)>();
+                let mut watcher = Client::new(&door, client % 2 == 1, token.clone());
+                let watching = tokio::spawn(async move {
+                    let mut codes = HashMap::new();
+                    while let Some((request, id)) = asked.recv().await {
+                        let answer = send(&mut watcher, client, request, &id).await;
+                        codes.insert(id, (answer.code, true));
+                    }
+                    codes
+                });
                 let mut connection = Client::new(&door, client % 2 == 1, token);
                 let (mut latencies, mut codes) = (Vec::new(), HashMap::new());
                 let mut n = 0;
                 while next.fetch_add(1, Ordering::Relaxed) < requests {
                     let request = request(client, n);
                     let id = format!("load-{client}-{n}");
-                    let mut headers = vec![("audit-id", id.as_str()), ("accept", request.accept)];
-                    if !request.content_type.is_empty() {
-                        headers.push(("content-type", request.content_type));
-                    }
-                    // Some act as somebody else.
-                    if client % 8 == 0 {
-                        headers.push(("impersonate-user", "jane"));
-                        headers.push(("impersonate-group", "system:masters"));
+                    n += 1;
+                    if request.is_watch {
+                        watches.send((request, id)).unwrap();
+                        continue;
                     }
                     let sent = Instant::now();
-                    let answer = connection
-                        .ask(request.method, &request.path, &headers, request.body)
-                        .await
-                        .unwrap_or_else(|| panic!("the connection of client {client} ended"));
-                    if !request.is_watch {
-                        latencies.push(sent.elapsed());
-                    }
-                    codes.insert(id, (answer.code, request.is_watch));
-                    n += 1;
+                    let answer = send(&mut connection, client, request, &id).await;
+                    latencies.push(sent.elapsed());
+                    codes.insert(id, (answer.code, false));
                 }
+                let done = Instant::now();
+                drop(watches);
+                codes.extend(watching.await.unwrap());
                 let mut measured = measured.lock().unwrap();
                 measured.0.extend(latencies);
                 measured.1.extend(codes);
+                measured.2 = measured.2.max(done - start);
             });
         }
         while let Some(done) = clients.join_next().await {
             done.unwrap();
         }
     });
-    let seconds = start.elapsed().as_secs_f64();
-    let (mut latencies, codes) = std::mem::take(&mut *measured.lock().unwrap());
+    let (mut latencies, codes, lasted) = std::mem::take(&mut *measured.lock().unwrap());
     latencies.sort();
     Run {
         requests,
-        seconds,
+        seconds: lasted.as_secs_f64(),
         latencies,
         codes,
         resident: memory(test, "VmRSS:"),

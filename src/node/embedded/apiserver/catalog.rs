@@ -246,7 +246,10 @@ mod tests {
     #[test]
     fn resources_are_found_by_name_and_by_kind() {
         let pods = find("", "v1", "pods").unwrap();
-        assert!(std::ptr::eq(pods.as_ref(), find_kind("", "v1", "Pod").unwrap()));
+        assert!(std::ptr::eq(
+            pods.as_ref(),
+            find_kind("", "v1", "Pod").unwrap()
+        ));
         assert_eq!(
             pods.body_kind("eviction"),
             Some(("policy", "v1", "Eviction"))

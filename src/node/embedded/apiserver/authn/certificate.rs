@@ -13,6 +13,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::recent::Recent;
 use crate::node::embedded::apiserver::request::UserInfo;
 
 /// A bundle of certificate authorities for clients.
@@ -21,6 +22,8 @@ pub struct ClientCa {
     verifier: Arc<dyn ClientCertVerifier>,
     /// Subjects of the authorities, as hints for clients.
     pub subjects: Vec<rustls::DistinguishedName>,
+    /// Users of chains that were good a moment ago: a client sends one request after the other.
+    recent: Arc<Recent<UserInfo>>,
 }
 
 /// Why a bundle cannot be used.
@@ -49,7 +52,11 @@ impl ClientCa {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|error| BadBundle(error.to_string()))?;
-        Ok(Self { verifier, subjects })
+        Ok(Self {
+            verifier,
+            subjects,
+            recent: Arc::default(),
+        })
     }
 
     /// Verifies a chain; the text is for the log.
@@ -90,6 +97,10 @@ impl ClientCa {
         let Some(own) = certificates.first() else {
             return Ok(None);
         };
+        let key = Recent::<UserInfo>::key(certificates.iter().map(AsRef::as_ref));
+        if let Some(user) = self.recent.get(&key) {
+            return Ok(Some(user));
+        }
         self.verify(certificates)?;
         let (name, groups) = subject(own)?;
         if name.is_empty() {
@@ -100,12 +111,14 @@ impl ClientCa {
             "authentication.kubernetes.io/credential-id".to_owned(),
             vec![credential_id(own)],
         );
-        Ok(Some(UserInfo {
+        let user = UserInfo {
             username: name,
             uid: String::new(),
             groups,
             extra,
-        }))
+        };
+        self.recent.put(key, user.clone());
+        Ok(Some(user))
     }
 }
 

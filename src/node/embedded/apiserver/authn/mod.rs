@@ -4,15 +4,12 @@ pub mod anonymous;
 pub mod bootstrap;
 pub mod certificate;
 pub mod configuration;
+pub mod recent;
 pub mod service_account;
 pub mod static_tokens;
 pub mod tokens;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 use super::pipeline::Peer;
 use super::request::UserInfo;
@@ -48,40 +45,8 @@ pub struct Authn {
 /// A user, and the wanted audiences a token is good for.
 type Found = (UserInfo, Vec<String>);
 
-/// How long a token that was good stays so (`tokenSuccessCacheTTL`).
-const REMEMBER: Duration = Duration::from_secs(10);
-/// How many tokens are remembered.
-const REMEMBERED: usize = 1024;
-
-/// Tokens that were good a moment ago, by digest: a deleted account's token works a little longer.
-#[derive(Default)]
-pub struct TokenCache(Mutex<HashMap<Vec<u8>, (Instant, Found)>>);
-
-impl TokenCache {
-    fn key(token: &str, audiences: &[String]) -> Vec<u8> {
-        let mut digest = Sha256::new();
-        digest.update(token.as_bytes());
-        for audience in audiences {
-            digest.update([0]);
-            digest.update(audience.as_bytes());
-        }
-        digest.finalize().to_vec()
-    }
-
-    fn get(&self, token: &str, audiences: &[String]) -> Option<Found> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, found) = all.get(&Self::key(token, audiences))?;
-        (since.elapsed() < REMEMBER).then(|| found.clone())
-    }
-
-    fn put(&self, token: &str, audiences: &[String], found: &Found) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        all.insert(Self::key(token, audiences), (Instant::now(), found.clone()));
-    }
-}
+/// Tokens that were good a moment ago: a deleted account's token works a little longer.
+pub type TokenCache = recent::Recent<Found>;
 
 const AUTHENTICATED: &str = "system:authenticated";
 
@@ -121,12 +86,14 @@ fn token_user(
     } else {
         audiences
     };
-    if let Some(found) = state.authn.cache.get(token, wanted) {
+    let parts = wanted.iter().map(String::as_bytes);
+    let key = TokenCache::key(std::iter::once(token.as_bytes()).chain(parts));
+    if let Some(found) = state.authn.cache.get(&key) {
         return Ok(Some(found));
     }
     let found = fresh_token_user(state, token, wanted, &own)?;
     if let Some(found) = &found {
-        state.authn.cache.put(token, wanted, found);
+        state.authn.cache.put(key, found.clone());
     }
     Ok(found)
 }

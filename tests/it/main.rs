@@ -30,6 +30,7 @@ mod overload;
 mod pace;
 mod pipeline;
 mod policy_properties;
+mod random_requests;
 mod registry;
 mod replay;
 mod report;

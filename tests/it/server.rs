@@ -29,21 +29,26 @@ impl Output for Silent {
 
 const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n";
 
-struct Server {
-    state: Arc<ApiState>,
-    memory: Arc<Memory>,
+pub struct Server {
+    pub state: Arc<ApiState>,
+    pub memory: Arc<Memory>,
 }
 
 impl Server {
     fn new(root: &Path, flags: &[&str]) -> Self {
+        Self::on(Store::in_memory(), POLICY, root, flags)
+    }
+
+    /// A server on this store, with this policy.
+    pub fn on(store: Store, policy: &str, root: &Path, flags: &[&str]) -> Self {
         let mut arguments = vec!["--etcd-servers=https://127.0.0.1:2379".to_owned()];
         arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let memory = Arc::new(Memory::default());
-        let mut machine = Arc::into_inner(replay::machine(Store::in_memory())).unwrap();
+        let mut machine = Arc::into_inner(replay::machine(store)).unwrap();
         machine.node_root = root.to_path_buf();
         let state = ApiState {
             audit: Arc::new(Sink::new(
-                Some(policy::load(POLICY.as_bytes()).unwrap().policy),
+                Some(policy::load(policy.as_bytes()).unwrap().policy),
                 vec![Box::new(memory.clone())],
             )),
             ..ApiState::new(
@@ -264,6 +269,7 @@ async fn requests_past_the_limit_are_asked_to_come_back() {
             "--authorization-mode=AlwaysAllow",
             "--max-requests-inflight=1",
             "--max-mutating-requests-inflight=0",
+            "--enable-priority-and-fairness=false",
         ],
     ));
     // Without etcd the first request waits.

@@ -3,6 +3,7 @@
 mod clock;
 mod init;
 mod manifest;
+mod prober;
 mod recorder;
 
 use std::future::Future;

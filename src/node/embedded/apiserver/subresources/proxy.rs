@@ -18,7 +18,7 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> ApiResult {
     let (_, name, port) = split(&request.info.name);
     match request.info.resource.as_str() {
         "pods" => pod(state, request, &name, &port),
-        "services" => service(state, request, &name),
+        "services" => service(state, request, &name, &port),
         _ => node(state, request, &name),
     }
 }
@@ -70,30 +70,50 @@ fn pod(state: &Arc<ApiState>, request: &ApiRequest, name: &str, port: &str) -> A
     Err(unreachable(&format!("{ip}:{port}")))
 }
 
-fn service(state: &Arc<ApiState>, request: &ApiRequest, name: &str) -> ApiResult {
-    let endpoints = state
-        .store
-        .get(&format!(
-            "/registry/core/endpoints/{}/{name}",
-            request.info.namespace
-        ))
-        .ok_or_else(|| Status::not_found("", "services", name))?
-        .value;
+fn service(state: &Arc<ApiState>, request: &ApiRequest, name: &str, port: &str) -> ApiResult {
+    let namespace = &request.info.namespace;
+    let get = |kind: &str| {
+        let stored = state
+            .store
+            .get(&format!("/registry/core/{kind}/{namespace}/{name}"));
+        stored
+            .map(|stored| stored.value)
+            .ok_or_else(|| Status::not_found("", kind, name))
+    };
+    let unavailable = |text: String| Status::new(503, "ServiceUnavailable", text);
+    // Ports of endpoints have the names of the service's ports.
+    let mut wanted = port.to_owned();
+    if let Ok(number) = port.parse::<i64>() {
+        let service = get("services")?;
+        let found = items(&service, "/spec/ports")
+            .iter()
+            .find(|port| port.get("port").and_then(Value::as_i64) == Some(number));
+        let Some(found) = found else {
+            return Err(unavailable(format!(
+                "no service port {number} found for service \"{name}\""
+            )));
+        };
+        text_at(found, "/name").clone_into(&mut wanted);
+    }
+    let endpoints = get("endpoints").map_err(|_| Status::not_found("", "services", name))?;
     let first = items(&endpoints, "/subsets").iter().find_map(|subset| {
-        let ip = text_at(items(subset, "/addresses").first()?, "/ip");
-        let port = items(subset, "/ports").first()?.get("port")?.as_i64()?;
-        Some(format!("{ip}:{port}"))
+        let address = items(subset, "/addresses").first()?;
+        let port = items(subset, "/ports")
+            .iter()
+            .find(|port| text_at(port, "/name") == wanted)?;
+        Some((address, port.get("port")?.as_i64()?))
     });
-    match first {
-        Some(address) => Err(unreachable(&address)),
-        None => Err(Status::new(
-            503,
-            "ServiceUnavailable",
-            format!(
-                "no endpoints available for service \"{}\"",
-                request.info.name
-            ),
-        )),
+    let Some((address, port)) = first else {
+        let text = format!(
+            "no endpoints available for service \"{}\"",
+            request.info.name
+        );
+        return Err(unavailable(text));
+    };
+    let behind = text_at(address, "/targetRef/name");
+    match text_at(address, "/targetRef/kind") {
+        "Pod" => pod(state, request, behind, &port.to_string()),
+        _ => Err(unreachable(&format!("{}:{port}", text_at(address, "/ip")))),
     }
 }
 

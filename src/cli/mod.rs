@@ -12,6 +12,7 @@ pub mod audit_log;
 pub mod completions;
 pub mod cp;
 pub mod doctor;
+pub mod edit;
 pub mod env;
 pub mod exec;
 pub mod failure;
@@ -87,6 +88,8 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// Copy files to and from the node
     Cp(cp::CpArgs),
+    /// Edit a file of the node in an editor of this machine
+    Edit(edit::EditArgs),
     /// Print shell lines that point kubectl to the lab
     Env(env::EnvArgs),
     /// Lint, evaluate, explain and compare audit policies
@@ -217,6 +220,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Shell(args) => shell::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Cp(args) => cp::run(&args),
+        Command::Edit(args) => edit::run(&args),
         Command::Env(args) => env::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Audit(args) => audit_log::run(&args),

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::output;
 use super::target::{self, TargetArgs};
 use crate::exit::Exit;
-use crate::node::engine::{Entrance, Errand};
+use crate::node::engine::{Engine, Entrance, Errand};
 
 /// Arguments of `ckslab shell`.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,27 @@ pub fn run(args: &ShellArgs) -> anyhow::Result<Exit> {
     let lab = target::running(args.target.id.as_deref())?;
     let node = lab.node()?;
     match node.entrance() {
-        Entrance::Whole => output::note(&format!(
-            "lab {}: you are root on {}; `exit` leaves the node",
-            lab.id(),
-            node.access().name
-        )),
+        Entrance::Whole => {
+            output::note(&format!(
+                "lab {}: you are root on {}; `exit` leaves the node",
+                lab.id(),
+                node.access().name
+            ));
+            // Node images of kind have no editor.
+            let look = [
+                "sh",
+                "-c",
+                "command -v vim || command -v vi || command -v nano",
+            ];
+            if lab.record().engine == Engine::Kind
+                && node.exec(&look.map(str::to_owned), &[])?.code != 0
+            {
+                output::note(
+                    "there is no editor on this node: `ckslab edit PATH`, in another terminal, opens its files in yours\n\
+                     (or, with a network: apt-get update && apt-get install -y vim)",
+                );
+            }
+        }
         Entrance::Mapped { reason, .. } => output::note(&format!(
             "lab {}: this machine does not let ckslab confine a shell ({reason}).\n\
              This is a shell of your own machine: the node's files are below $CKSLAB_NODE_ROOT, kubectl and\n\

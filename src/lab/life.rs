@@ -110,7 +110,7 @@ impl Lab {
         let mut started = Started::Resumed;
         let record = match Record::load(&dir) {
             Ok(record) => {
-                let differs = differs(&record, plan);
+                let differs = differs(&record, plan, &dir);
                 let runs = record.engine.is_running(&dir);
                 match differs {
                     // Its setup was interrupted, or did not work.
@@ -389,7 +389,7 @@ impl Lab {
 }
 
 /// The first option in which an existing lab differs from what is asked for.
-fn differs(record: &Record, plan: &Plan<'_>) -> Option<Error> {
+fn differs(record: &Record, plan: &Plan<'_>, dir: &Path) -> Option<Error> {
     let differs = |option, value: String| {
         Some(Error::Differs {
             lab: record.lab.clone(),
@@ -409,6 +409,9 @@ fn differs(record: &Record, plan: &Plan<'_>) -> Option<Error> {
             Pace::Fast => "fast",
         };
         return differs("pace", value.to_owned());
+    }
+    if let Some((option, value)) = record.engine.differs(dir, &plan.wishes) {
+        return differs(option, value);
     }
     None
 }

@@ -45,7 +45,7 @@ pub enum Error {
     Differs {
         /// Lab.
         lab: String,
-        /// `seed`, `pace` or `engine`.
+        /// `seed`, `pace`, `engine`, or what engines know.
         option: &'static str,
         /// The value it has.
         value: String,

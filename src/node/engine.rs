@@ -321,6 +321,16 @@ impl Engine {
         }
     }
 
+    /// The first wish that the node of the lab in this directory does not fulfil: the option, and the value
+    /// that the lab has.
+    #[must_use]
+    pub fn differs(self, dir: &Path, wishes: &Wishes) -> Option<(&'static str, String)> {
+        match self {
+            Engine::Embedded => None,
+            Engine::Kind => kind::engine::differs(dir, wishes),
+        }
+    }
+
     /// Deletes what the node of the lab in this directory runs on; gives its name.
     ///
     /// # Errors

@@ -128,6 +128,7 @@ fn every_command_has_help_with_examples() {
         "exec",
         "cp",
         "env",
+        "edit",
         "doctor",
         "completions",
         "version",

@@ -47,6 +47,7 @@ mod builder;
 mod cli;
 mod client;
 mod durability;
+mod edit;
 mod full_disk;
 mod hostile;
 mod hostile_frames;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::command::{self, Failure, Output};
@@ -36,6 +37,19 @@ pub enum Presence {
 /// # Errors
 /// When Docker does not answer.
 pub fn presence(program: &str, container: &str) -> Result<Presence, Trouble> {
+    // One that did not answer in time is not waited for again by the same command.
+    static SILENT: OnceLock<Trouble> = OnceLock::new();
+    if let Some(trouble) = SILENT.get() {
+        return Err(trouble.clone());
+    }
+    look(program, container).inspect_err(|trouble| {
+        if trouble.reason.contains("did not answer within") {
+            let _ = SILENT.set(trouble.clone());
+        }
+    })
+}
+
+fn look(program: &str, container: &str) -> Result<Presence, Trouble> {
     let mut command = Command::new(program);
     command.args([
         "inspect",

@@ -14,7 +14,7 @@ use super::provider::Provider;
 use super::record::{ClusterRecord, LabRecord, Owner, Phase, Place, home_of};
 use super::trouble::Trouble;
 use super::{image, pristine, settle};
-use crate::node::engine::{EngineError, Order};
+use crate::node::engine::{EngineError, Order, Wishes};
 use crate::node::{Node, NodeError};
 
 /// Name of the cluster that labs share.
@@ -445,6 +445,26 @@ pub fn is_lost(dir: &Path) -> bool {
         Ok(_) => true,
         Err(_) => false,
     }
+}
+
+/// The first wish that the lab in this directory does not fulfil: option, and the value it has.
+#[must_use]
+pub fn differs(dir: &Path, wishes: &Wishes) -> Option<(&'static str, String)> {
+    let lab = LabRecord::load(dir).ok()?;
+    let of = |value: Option<String>| value.unwrap_or_else(|| "the default".to_owned());
+    if let Some(asked) = &wishes.cluster
+        && cluster_name(Some(asked)).is_ok_and(|name| name != lab.cluster)
+    {
+        return Some(("cluster", lab.cluster));
+    }
+    if wishes.image.is_some() && wishes.image != lab.image {
+        return Some(("image", of(lab.image)));
+    }
+    if wishes.kind_config.is_some() && wishes.kind_config != lab.kind_config {
+        let file = lab.kind_config.map(|file| file.display().to_string());
+        return Some(("kind-config", of(file)));
+    }
+    None
 }
 
 /// Starts the node and waits until it has settled.

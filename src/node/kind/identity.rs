@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::record::Place;
+use super::session::Session;
+use super::tunnel;
 use crate::node::embedded::root::pki::Authority;
 use crate::node::{Identity, NodeError};
 
@@ -13,12 +15,17 @@ use crate::node::{Identity, NodeError};
 ///
 /// # Errors
 /// When the kept CA or kubeconfig cannot be read.
-pub fn config(place: &Place, identity: &Identity) -> Result<kube::Config, NodeError> {
+pub fn config(
+    place: &Place,
+    session: &Session,
+    identity: &Identity,
+) -> Result<kube::Config, NodeError> {
     let refused = |what: &str| {
         let what = what.to_owned();
         move |error: &dyn std::fmt::Display| NodeError::Refused(format!("{what}: {error}"))
     };
     let server = server(place).map_err(|error| refused("the lab's kubeconfig")(&error))?;
+    let server = tunnel::way(&server, session.program(), session.container());
     let url = server
         .parse()
         .map_err(|_| NodeError::Refused(format!("`{server}` is no address of a server")))?;

@@ -25,3 +25,4 @@ pub mod record;
 pub mod session;
 pub mod settle;
 pub mod trouble;
+pub mod tunnel;

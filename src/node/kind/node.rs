@@ -182,7 +182,7 @@ impl Node for KindNode {
     }
 
     fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError> {
-        identity::config(&self.place, identity)
+        identity::config(&self.place, &self.session, identity)
     }
 }
 

@@ -339,3 +339,38 @@ fn docker_the_release_gate_runs_on_one_cluster() {
     );
     assert!(report["results"].as_array().unwrap().len() > 5);
 }
+
+#[test]
+#[ignore = "needs a Docker Engine: .ci/kind-standin/with-docker"]
+fn docker_a_port_that_cannot_be_reached_is_gone_around() {
+    let lab = Lab::new("around");
+    lab.start("audit-03", &[]).ok();
+    repair(&lab);
+    // As if Docker were on another machine: nobody listens where kind says.
+    let kept = lab.test.home().join("kind/ckslab-around/kubeconfig");
+    let text = fs::read_to_string(&kept).unwrap();
+    let server = text
+        .split("server: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    fs::write(&kept, text.replace(server, "https://127.0.0.1:1")).unwrap();
+    let (code, report) = lab.grade();
+    assert_eq!((code, &report["score"]), (0, &report["max"]), "{report:#}");
+}
+
+#[test]
+#[ignore = "needs a Docker Engine: .ci/kind-standin/with-docker"]
+fn docker_other_wishes_for_a_lab_that_runs_are_told() {
+    let lab = Lab::new("wishes");
+    lab.start("sandbox", &[]).ok();
+    lab.test
+        .run(["start", "sandbox", "--engine", "kind", "--cluster", "other"])
+        .code(2)
+        .stderr(
+            "error: lab `sandbox` is already started with cluster `ckslab-wishes`\n\n\
+             hint: ckslab stop sandbox first: your work in it is dropped at the next start with other options\n",
+        );
+}

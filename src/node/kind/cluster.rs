@@ -228,6 +228,28 @@ pub fn start(provider: &Provider, container: &str) -> Result<(), Trouble> {
     ))
 }
 
+/// When a container was last started, in seconds since 1970; 0 where that is not told.
+#[must_use]
+pub fn started_at(provider: &Provider, container: &str) -> f64 {
+    let format = "{{.State.StartedAt}}";
+    let output = provider.run(
+        &[
+            "inspect",
+            "--type",
+            "container",
+            "--format",
+            format,
+            container,
+        ],
+        b"",
+        LOOK,
+    );
+    output
+        .ok()
+        .and_then(|output| output.text().parse::<jiff::Timestamp>().ok())
+        .map_or(0.0, |time| time.as_duration().as_secs_f64())
+}
+
 /// A step as kind tells it: ` • Preparing nodes 📦   ...` and ` ✓ Preparing nodes 📦 `.
 fn step(line: &str) -> Option<String> {
     let line = line.trim();

@@ -246,8 +246,12 @@ impl Work<'_> {
     }
 
     fn put_back(&self, mut record: ClusterRecord) -> Result<ClusterRecord, EngineError> {
-        wake(self.provider, &record.node)?;
+        let woken = wake(self.provider, &record.node)?;
         let node = self.node(&record);
+        if woken {
+            settle::booted(&node, cluster::started_at(self.provider, &record.node));
+            let _ = settle::settle(&node);
+        }
         if !record.used && node.api_server().is_ok_and(|state| state.ready) {
             return Ok(record);
         }
@@ -492,12 +496,16 @@ pub fn start(lab: &str, dir: &Path) -> Result<(), EngineError> {
         }
     };
     let provider = Provider::find()?;
-    let _ = wake(&provider, &cluster.node).map_err(|mut trouble| {
+    let woken = wake(&provider, &cluster.node).map_err(|mut trouble| {
         if trouble.hint.starts_with("ckslab reset makes") {
             trouble.hint = format!("ckslab reset {lab} makes the lab anew, on a new cluster");
         }
         trouble
     })?;
+    if woken {
+        let node = open(dir).map_err(|error| EngineError::Damaged(error.to_string()))?;
+        settle::booted(&node, cluster::started_at(&provider, &cluster.node));
+    }
     settle(dir)
 }
 

@@ -71,17 +71,30 @@ impl KindNode {
         &self.place
     }
 
-    fn look(&self) -> Result<(Look, Detail), NodeError> {
+    /// One look at the node.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn look(&self) -> Result<(Look, Detail), NodeError> {
         let port = self.remembered().1;
         let output = self.session.ask(&["n_look", &port], &[])?;
         let look = Look::parse(&output.stdout);
-        let detail = match look.container() {
-            Some(container) => {
-                let output = self.session.ask(&["n_inspect", &container.id], &[])?;
-                Detail::parse(&output.stdout)
-            }
-            None => Detail::default(),
+        let inspect = |id: &str| {
+            let output = self.session.ask(&["n_inspect", id], &[])?;
+            Ok::<_, NodeError>(Detail::parse(&output.stdout))
         };
+        let mut detail = Detail::default();
+        if let Some(container) = look.container() {
+            detail = inspect(&container.id)?;
+            // The one before it in the same pod says how it ended.
+            let before = look
+                .containers
+                .iter()
+                .find(|other| other.sandbox == container.sandbox && other.id != container.id);
+            if let Some(before) = before.filter(|_| detail.exit_code.is_none()) {
+                detail.exit_code = inspect(&before.id)?.exit_code;
+            }
+        }
         let process = look.process();
         let port = process
             .and_then(|process| {

@@ -55,7 +55,6 @@ pub fn assess(look: &Look, detail: &Detail, node: &str) -> ApiServerState {
         state.ready = look.ready == 200;
         state.argv.clone_from(&process.argv);
         state.instance = format!("{}/{}", state.instance, process.started);
-        state.exit_code = None;
         let as_asked = |desired: &Desired| desired.is(&process.argv, &detail.mounts);
         state.converging = look.kubelet
             && if desired.is_empty() {

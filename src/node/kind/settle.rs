@@ -8,6 +8,8 @@ use crate::node::{ApiServerState, ContainerPhase, Node, NodeError};
 
 /// How long the kubelet and the API server may take.
 pub const LIMIT: Duration = Duration::from_secs(180);
+/// How long a node may take from the start of its container to its first pods.
+const BOOT: Duration = Duration::from_secs(60);
 /// After this long it is said what is waited for, and again after as long.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -21,6 +23,24 @@ pub fn settle(node: &KindNode) -> Result<ApiServerState, NodeError> {
         let starting = state.state == ContainerPhase::Running && !state.ready;
         (state.ready && !state.converging) || (quiet && !starting)
     })
+}
+
+/// Waits until the kubelet of a node whose container was just started has begun with its pods; `since` is
+/// when that was, in seconds since 1970. What does not come is left to [`settle`].
+pub fn booted(node: &KindNode, since: f64) {
+    let start = Instant::now();
+    while start.elapsed() < BOOT {
+        if let Ok((look, _)) = node.look() {
+            let fresh = |created: f64| created >= since;
+            let begun = look.process().is_some()
+                || look.desired("node").is_empty()
+                || look.sandboxes.iter().any(|sandbox| fresh(sandbox.created));
+            if look.kubelet && begun {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// Waits until the API server is ready.

@@ -296,7 +296,7 @@ impl Follow {
 
     /// The next frame there is already.
     fn frame(&mut self) -> Option<Vec<u8>> {
-        while let Some(stored) = self.initial.next() {
+        for stored in self.initial.by_ref() {
             if self.frames.selects(&stored) {
                 return Some(self.frames.frame("ADDED", &stored));
             }

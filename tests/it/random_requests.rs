@@ -290,8 +290,8 @@ fn request(case: &Case, all: &[Object]) -> (&'static str, String, &'static str, 
         0 | 1 => ("POST", false),
         2 | 3 => ("PUT", true),
         4..=7 => ("PATCH", true),
-        8 => ("DELETE", case.changes.len() % 2 == 0),
-        _ => ("GET", case.changes.len() % 2 == 0),
+        8 => ("DELETE", case.changes.len().is_multiple_of(2)),
+        _ => ("GET", case.changes.len().is_multiple_of(2)),
     };
     let mut path = object.collection.clone();
     if is_named {

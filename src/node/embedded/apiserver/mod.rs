@@ -7,6 +7,7 @@ pub mod authn;
 pub mod authz;
 mod body;
 pub mod catalog;
+pub mod cel;
 mod chronicle;
 mod deadline;
 pub mod discovery;

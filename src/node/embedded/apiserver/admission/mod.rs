@@ -3,10 +3,12 @@
 pub mod certificate;
 pub mod escalation;
 pub mod limits;
+pub mod matching;
 pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod pod_security;
+pub mod policy;
 pub mod quota;
 pub mod service_account;
 pub mod storage;
@@ -121,6 +123,9 @@ pub async fn admit(
     if attributes.operation == Operation::Delete {
         restrict(new)?;
         webhook::call(state, webhook::Kind::Mutating, attributes, old, new)?;
+        if on("ValidatingAdmissionPolicy") {
+            policy::validate(state, attributes, old, new)?;
+        }
         return webhook::call(state, webhook::Kind::Validating, attributes, old, new);
     }
     if attributes.operation == Operation::Connect {
@@ -187,6 +192,9 @@ pub async fn validate(
         && attributes.operation == Operation::Create
     {
         pod::overhead(state, attributes, new)?;
+    }
+    if on("ValidatingAdmissionPolicy") {
+        policy::validate(state, attributes, old, new)?;
     }
     webhook::call(state, webhook::Kind::Validating, attributes, old, new)?;
     if on("ResourceQuota") {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation};
+use super::{Attributes, matching};
 use crate::audit::options::number::quote;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
-use crate::node::embedded::apiserver::kinds::selector;
 use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::Status;
 
@@ -99,15 +98,10 @@ pub fn call(
 /// What webhooks are never asked about: themselves, so that a bad one can be removed, and objects that
 /// are never stored.
 fn is_exempt(attributes: &Attributes<'_>) -> bool {
-    let (group, resource) = (&attributes.resource.group, &attributes.resource.name);
-    match group.as_str() {
-        "admissionregistration.k8s.io" => true,
-        "authentication.k8s.io" | "authorization.k8s.io" => resource.ends_with("reviews"),
-        _ => false,
-    }
+    attributes.resource.group == "admissionregistration.k8s.io" || matching::is_excluded(attributes)
 }
 
-/// Whether rules and selectors of a webhook match.
+/// Whether rules, selectors and conditions of a webhook match.
 fn wants(
     state: &Arc<ApiState>,
     hook: &Value,
@@ -115,71 +109,11 @@ fn wants(
     old: Option<&Value>,
     new: &Value,
 ) -> bool {
-    let ruled = items(hook, "/rules")
+    items(hook, "/rules")
         .iter()
-        .any(|rule| rule_matches(rule, attributes));
-    if !ruled || !items(hook, "/matchConditions").is_empty() {
-        return false;
-    }
-    let labels = |object: &Value| object.pointer("/metadata/labels").cloned();
-    let empty = Value::Null;
-    let chosen = hook.get("namespaceSelector").unwrap_or(&empty);
-    let is_namespace = attributes.is("", "namespaces", "");
-    let namespace = if is_namespace {
-        Some(labels(if new.is_null() {
-            old.unwrap_or(&empty)
-        } else {
-            new
-        }))
-    } else if attributes.namespace.is_empty() {
-        None
-    } else {
-        let key = format!("/registry/core/namespaces/{}", attributes.namespace);
-        Some(
-            state
-                .store
-                .get(&key)
-                .and_then(|stored| labels(&stored.value)),
-        )
-    };
-    if namespace.is_some_and(|labels| !selector::matches(chosen, labels.as_ref())) {
-        return false;
-    }
-    let chosen = hook.get("objectSelector").unwrap_or(&empty);
-    [Some(new), old]
-        .into_iter()
-        .flatten()
-        .filter(|object| !object.is_null())
-        .any(|object| selector::matches(chosen, object.pointer("/metadata/labels")))
-}
-
-fn rule_matches(rule: &Value, attributes: &Attributes<'_>) -> bool {
-    let listed = |list: &str, own: &str| {
-        items(rule, list)
-            .iter()
-            .any(|entry| entry == "*" || entry == own)
-    };
-    let operation = match attributes.operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-        Operation::Connect => "CONNECT",
-    };
-    let scope = match text_at(rule, "/scope") {
-        "Namespaced" => !attributes.namespace.is_empty() && !attributes.is("", "namespaces", ""),
-        "Cluster" => attributes.namespace.is_empty() || attributes.is("", "namespaces", ""),
-        _ => true,
-    };
-    scope
-        && listed("/operations", operation)
-        && listed("/apiGroups", &attributes.resource.group)
-        && listed("/apiVersions", &attributes.resource.version)
-        && items(rule, "/resources").iter().any(|entry| {
-            let entry = entry.as_str().unwrap_or_default();
-            let (resource, subresource) = entry.split_once('/').unwrap_or((entry, ""));
-            (resource == "*" || resource == attributes.resource.name)
-                && (subresource == "*" || subresource == attributes.subresource)
-        })
+        .any(|rule| matching::rule_matches(rule, attributes))
+        && items(hook, "/matchConditions").is_empty()
+        && matching::is_selected(state, hook, attributes, old, new)
 }
 
 /// Go's text of the failed request.

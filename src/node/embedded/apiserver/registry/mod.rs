@@ -36,7 +36,7 @@ pub(super) use create::persist;
 pub(super) use form::{Form, partial};
 pub(super) use options::WriteOptions;
 pub(super) use size::countable;
-pub(super) use target::Target;
+pub(super) use target::{Target, resource_prefix};
 pub(super) use update::{Change, Committed, Retry, commit};
 
 /// The resource, subresource or version is not served.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{Errors, name};
+use crate::node::embedded::apiserver::cel::{Expression, policy_variables};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 
 /// Secrets (`ValidateSecret`).
@@ -527,7 +528,7 @@ fn webhook_rule(rule: &Value, path: &str, e: &mut Errors) {
     }
 }
 
-/// Admission policies; their expressions are not compiled.
+/// Admission policies. Types of expressions are not checked.
 pub fn admission_policy(new: &Value, e: &mut Errors) {
     if new
         .pointer("/spec/matchConstraints")
@@ -536,6 +537,45 @@ pub fn admission_policy(new: &Value, e: &mut Errors) {
         e.required("spec.matchConstraints", "");
     } else if items(new, "/spec/matchConstraints/resourceRules").is_empty() {
         e.required("spec.matchConstraints.resourceRules", "");
+    }
+    if text_at(new, "/kind").starts_with("Validating")
+        && items(new, "/spec/validations").is_empty()
+        && items(new, "/spec/auditAnnotations").is_empty()
+    {
+        for list in ["validations", "auditAnnotations"] {
+            e.required(
+                &format!("spec.{list}"),
+                "validations or auditAnnotations must contain at least one item",
+            );
+        }
+    }
+    expressions(new, e);
+}
+
+/// The expressions of an admission policy compile.
+fn expressions(policy: &Value, e: &mut Errors) {
+    let has_params = policy
+        .pointer("/spec/paramKind")
+        .is_some_and(|kind| !kind.is_null());
+    let known = policy_variables(has_params);
+    for (list, key) in [
+        ("variables", "expression"),
+        ("matchConditions", "expression"),
+        ("validations", "expression"),
+        ("validations", "messageExpression"),
+        ("auditAnnotations", "valueExpression"),
+    ] {
+        for (at, item) in items(policy, &format!("/spec/{list}")).iter().enumerate() {
+            let text = text_at(item, &format!("/{key}"));
+            let path = format!("spec.{list}[{at}].{key}");
+            if text.trim().is_empty() {
+                if key != "messageExpression" {
+                    e.required(&path, &format!("{key} is not specified"));
+                }
+            } else if let Err(issues) = Expression::compile(text, &known) {
+                e.invalid(&path, &text.into(), format!("compilation failed: {issues}"));
+            }
+        }
     }
 }
 

@@ -4,8 +4,10 @@
 use serde_json::Value;
 
 use super::Errors;
+use crate::node::embedded::apiserver::cel::{Expression, RULE_VARIABLES};
 use crate::node::embedded::apiserver::kinds::FieldError;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::yaml::go::quote;
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 /// Where a schema is.
@@ -491,7 +493,7 @@ fn map_list(schema: &Value, keys: &[Value], path: &str, e: &mut Errors) {
     }
 }
 
-/// `x-kubernetes-validations`, but for the expressions.
+/// `x-kubernetes-validations`; types of expressions are not checked.
 fn rules(schema: &Value, path: &str, e: &mut Errors) {
     for (at, rule) in items(schema, "/x-kubernetes-validations")
         .iter()
@@ -521,6 +523,20 @@ fn rules(schema: &Value, path: &str, e: &mut Errors) {
                 "message must be specified if rule contains line breaks",
             );
         }
+        for key in ["rule", "messageExpression"] {
+            if !text(key).trim().is_empty()
+                && let Err(issues) = Expression::compile(text(key), &RULE_VARIABLES)
+            {
+                e.push(FieldError {
+                    field: format!("{path}.{key}"),
+                    reason: "FieldValueInvalid",
+                    message: format!(
+                        "Invalid value: {}: compilation failed: {issues}",
+                        shown_rule(rule)
+                    ),
+                });
+            }
+        }
         let reasons = [
             "FieldValueDuplicate",
             "FieldValueForbidden",
@@ -533,6 +549,25 @@ fn rules(schema: &Value, path: &str, e: &mut Errors) {
             e.not_supported(&format!("{path}.reason"), &reason.into(), &reasons);
         }
     }
+}
+
+/// A rule as Go prints the structure (`%#v`).
+fn shown_rule(rule: &Value) -> String {
+    let text = |key: &str| quote(rule.get(key).and_then(Value::as_str).unwrap_or_default());
+    // Pointers are shown as addresses, which nobody can foretell.
+    let pointer = |key: &str, kind: &str| match rule.get(key) {
+        None | Some(Value::Null) => format!("({kind})(nil)"),
+        Some(_) => format!("({kind})(0xc000000000)"),
+    };
+    format!(
+        "apiextensions.ValidationRule{{Rule:{}, Message:{}, MessageExpression:{}, Reason:{}, FieldPath:{}, OptionalOldSelf:{}}}",
+        text("rule"),
+        text("message"),
+        text("messageExpression"),
+        pointer("reason", "*apiextensions.FieldValueErrorReason"),
+        text("fieldPath"),
+        pointer("optionalOldSelf", "*bool"),
+    )
 }
 
 fn object<'v>(

@@ -107,7 +107,13 @@ impl Expression {
         let parsed = PrattParser::default()
             .enable_optional_syntax(true)
             .parse(text)
-            .map_err(|errors| text::indented(&errors.to_string()))?;
+            .map_err(|errors| match errors.errors.first() {
+                Some(first) if first.pos.0 <= 1 => {
+                    let column = usize::try_from(first.pos.1).unwrap_or(1);
+                    text::syntax(text, column, &first.msg)
+                }
+                _ => errors.to_string(),
+            })?;
         let expression = Self {
             text: text.to_owned(),
             parsed,

@@ -45,19 +45,59 @@ pub(super) fn place(expression: &str, name: &str) -> usize {
     0
 }
 
-/// Issues of the parser, whose lines of code stand one column further right in cel-go.
-pub(super) fn indented(issues: &str) -> String {
-    let lines: Vec<String> = issues
-        .lines()
-        .map(|line| {
-            if line.starts_with('|') {
-                format!(" {line}")
-            } else {
-                line.to_owned()
-            }
-        })
-        .collect();
-    lines.join("\n")
+/// What ANTLR lists where an expression should begin.
+const BEGINNINGS: &str = "'.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
+/// The first issue of the parser, in the words of cel-go's.
+pub(super) fn syntax(expression: &str, column: usize, said: &str) -> String {
+    // Issues that tell of a line have one only: expressions are told apart by columns.
+    let at = column.saturating_sub(1);
+    let rest: String = expression.chars().skip(at).collect();
+    let before: String = expression.chars().take(at).collect();
+    let token = match rest.chars().next() {
+        None => "<EOF>".to_owned(),
+        Some(first) if first.is_alphanumeric() || first == '_' => rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect(),
+        Some('=') if rest.starts_with("==") => "==".to_owned(),
+        Some(first) => first.to_string(),
+    };
+    let ends = token == "<EOF>";
+    let what = if said.contains("expected identifier after '.'") {
+        let token = if ends { "" } else { &token };
+        format!("no viable alternative at input '.{token}'")
+    } else if said.contains("expecting expression") || said.contains("unexpected token") {
+        format!("mismatched input '{token}' expecting {{'[', '{{', '(', {BEGINNINGS}")
+    } else if said.contains("expecting ')'") && before.trim_end().ends_with('(') {
+        format!("mismatched input '{token}' expecting {{'[', '{{', '(', ')', {BEGINNINGS}")
+    } else if let Some(close) = [")", "]", "}"]
+        .into_iter()
+        .find(|close| ends && said.contains(&format!("'{close}'")))
+    {
+        format!("missing '{close}' at '<EOF>'")
+    } else if said.contains("expecting <EOF>") {
+        format!("extraneous input '{token}' expecting <EOF>")
+    } else if said.contains("expected ':' in conditional") {
+        format!(
+            "mismatched input '{token}' expecting {{'==', '!=', 'in', '<', '<=', '>=', '>', '&&', '||', '[', '.', '-', ':', '+', '*', '/', '%'}}"
+        )
+    } else {
+        let own = said.strip_prefix("Syntax error: ").unwrap_or(said);
+        return issue(expression, byte_of(expression, at), own);
+    };
+    issue(
+        expression,
+        byte_of(expression, at),
+        &format!("Syntax error: {what}"),
+    )
+}
+
+fn byte_of(expression: &str, character: usize) -> usize {
+    let mut indices = expression.char_indices();
+    indices
+        .nth(character)
+        .map_or(expression.len(), |(at, _)| at)
 }
 
 /// Why an evaluation failed.
@@ -73,5 +113,40 @@ pub(super) fn failure(error: &ExecutionError) -> String {
         ExecutionError::UndeclaredReference(name) => format!("no such attribute(s): {name}"),
         ExecutionError::FunctionError { message, .. } => message.clone(),
         _ => "no such overload".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Expression;
+
+    #[test]
+    fn syntax_errors_read_as_those_of_cel_go() {
+        for (expression, wanted) in [
+            (
+                "object.spec.",
+                "1:13: Syntax error: no viable alternative at input '.'",
+            ),
+            (
+                "object.spec..a",
+                "1:13: Syntax error: no viable alternative at input '..'",
+            ),
+            ("a.b(1", "1:6: Syntax error: missing ')' at '<EOF>'"),
+            ("[1", "1:3: Syntax error: missing ']' at '<EOF>'"),
+            (
+                "object.a b",
+                "1:10: Syntax error: extraneous input 'b' expecting <EOF>",
+            ),
+            (
+                "()",
+                "1:2: Syntax error: mismatched input ')' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
+            ),
+        ] {
+            let issues = Expression::compile(expression, &["object", "a"]).unwrap_err();
+            assert_eq!(
+                issues.lines().next(),
+                Some(format!("ERROR: <input>:{wanted}").as_str())
+            );
+        }
     }
 }

@@ -115,7 +115,11 @@ fn shape(target: &Target, object: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
     if let Some(schema) = schema_of(target) {
         prune(schema, object, true, "", &mut unknown);
-        default(schema, object, true);
+        // What says it is of another kind gets none, and is refused when it is validated.
+        let kind = object.get("kind").and_then(Value::as_str);
+        if kind.is_none_or(|kind| kind == target.resource.kind) {
+            default(schema, object, true);
+        }
     }
     registry::sort(object);
     unknown

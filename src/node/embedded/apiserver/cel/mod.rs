@@ -7,6 +7,7 @@
 //! `authorizer` are not.
 
 mod bound;
+mod kind;
 mod library;
 mod text;
 mod value;
@@ -131,6 +132,23 @@ impl Expression {
             Ok(expression)
         } else {
             Err(issues.join("\n"))
+        }
+    }
+
+    /// Checks that its value can be of one of these types.
+    ///
+    /// # Errors
+    /// The types wanted and the type it has.
+    pub fn gives(&self, wanted: &[&str]) -> Result<(), String> {
+        match (kind::of(&self.parsed), wanted) {
+            (Some(kind), wanted) if !wanted.contains(&kind) => Err(match wanted {
+                [one] => format!("must evaluate to {one} but got {kind}"),
+                _ => format!(
+                    "must evaluate to one of [{}] but got {kind}",
+                    wanted.join(" ")
+                ),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -389,6 +407,26 @@ mod tests {
             "{error}"
         );
         assert!(error.ends_with("\n | 1 +\n | ...^"), "{error}");
+    }
+
+    #[test]
+    fn types_that_can_be_told_are_checked() {
+        let gives =
+            |text: &str, wanted: &[&str]| Expression::compile(text, &["object"])?.gives(wanted);
+        assert_eq!(gives("object.a", &["bool"]), Ok(()));
+        assert_eq!(gives("1 == object.a", &["bool"]), Ok(()));
+        assert_eq!(
+            gives("2", &["string"]),
+            Err("must evaluate to string but got int".to_owned())
+        );
+        assert_eq!(
+            gives("object.a ? 'x' + 'y' : 'z'", &["bool"]),
+            Err("must evaluate to bool but got string".to_owned())
+        );
+        assert_eq!(
+            gives("size(object.a)", &["string", "null_type"]),
+            Err("must evaluate to one of [string null_type] but got int".to_owned())
+        );
     }
 
     #[test]

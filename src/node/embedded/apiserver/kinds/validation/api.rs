@@ -558,13 +558,18 @@ fn expressions(policy: &Value, e: &mut Errors) {
         .pointer("/spec/paramKind")
         .is_some_and(|kind| !kind.is_null());
     let known = policy_variables(has_params);
-    for (list, key) in [
-        ("variables", "expression"),
-        ("matchConditions", "expression"),
-        ("validations", "expression"),
-        ("validations", "messageExpression"),
-        ("auditAnnotations", "valueExpression"),
-    ] {
+    let lists: [(&str, &str, &[&str]); 5] = [
+        ("variables", "expression", &[]),
+        ("matchConditions", "expression", &["bool"]),
+        ("validations", "expression", &["bool"]),
+        ("validations", "messageExpression", &["string"]),
+        (
+            "auditAnnotations",
+            "valueExpression",
+            &["string", "null_type"],
+        ),
+    ];
+    for (list, key, wanted) in lists {
         for (at, item) in items(policy, &format!("/spec/{list}")).iter().enumerate() {
             let text = text_at(item, &format!("/{key}"));
             let path = format!("spec.{list}[{at}].{key}");
@@ -572,8 +577,16 @@ fn expressions(policy: &Value, e: &mut Errors) {
                 if key != "messageExpression" {
                     e.required(&path, &format!("{key} is not specified"));
                 }
-            } else if let Err(issues) = Expression::compile(text, &known) {
-                e.invalid(&path, &text.into(), format!("compilation failed: {issues}"));
+                continue;
+            }
+            let compiled = Expression::compile(text, &known)
+                .map_err(|issues| format!("compilation failed: {issues}"))
+                .and_then(|expression| match wanted {
+                    [] => Ok(()),
+                    wanted => expression.gives(wanted),
+                });
+            if let Err(why) = compiled {
+                e.invalid(&path, &text.into(), why);
             }
         }
     }

@@ -216,7 +216,7 @@ fn await_retry(
     }
     progress("the policy can be loaded now; waiting for the kubelet to try again …");
     let start = Instant::now();
-    let limit = options.settle.min(Duration::from_secs(12));
+    let limit = options.settle.min(node.retry_patience());
     loop {
         let state = node.api_server()?;
         if state.ready && !state.converging {

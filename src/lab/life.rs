@@ -14,7 +14,7 @@ use super::home::{is_id, private_dir, write_private};
 use super::lock::LabLock;
 use super::record::{FORMAT, Grade};
 use super::{Error, Home, Record, at};
-use crate::node::engine::{Engine, LabNode, Order, Pace, Wishes};
+use crate::node::engine::{Engine, LabNode, Order, Pace, Wishes, tell};
 use crate::scenario::{Baseline, Resolved, Scenario};
 
 /// What grading must know of the start, within `records`.
@@ -520,6 +520,16 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         };
         engine.create(new, &order).map_err(Error::engine(id))?
     };
+    let versions = &plan.scenario.definition.kubernetes;
+    if let Some(version) = node.kubernetes()
+        && !versions.is_empty()
+        && !versions.iter().any(|minor| is_minor(&version, minor))
+    {
+        tell(&format!(
+            "the node runs Kubernetes {version}; this exercise is written for {}",
+            versions.join(", ")
+        ));
+    }
     let resolved = plan.scenario.resolve(seed)?;
     let baseline = resolved.apply_setup(&*node).map_err(|error| Error::Setup {
         scenario: id.to_owned(),
@@ -546,6 +556,12 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
     };
     record.save(new)?;
     Ok(record)
+}
+
+/// Whether `v1.36.1` is a `1.36`.
+fn is_minor(version: &str, minor: &str) -> bool {
+    let rest = version.trim_start_matches('v').strip_prefix(minor);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '+']))
 }
 
 fn save_baseline(dir: &Path, baseline: &Baseline) -> Result<(), Error> {
@@ -586,4 +602,22 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
     engine_of(dir)
         .remove(dir)
         .map_err(Error::io(at("remove", dir)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_of_a_minor_one() {
+        for (version, minor, is) in [
+            ("v1.36.1", "1.36", true),
+            ("v1.36.0-rc.1", "1.36", true),
+            ("v1.36", "1.36", true),
+            ("v1.36.1", "1.3", false),
+            ("v1.37.0", "1.36", false),
+        ] {
+            assert_eq!(is_minor(version, minor), is, "{version} {minor}");
+        }
+    }
 }

@@ -118,6 +118,11 @@ pub fn on_progress(listener: fn(&str)) {
     kind::progress::listen(listener);
 }
 
+/// Tells a line to whoever listens.
+pub fn tell(line: &str) {
+    kind::progress::tell(line);
+}
+
 /// How many programs this process has called to reach a node.
 #[must_use]
 pub fn calls() -> usize {
@@ -220,6 +225,11 @@ pub trait LabNode: Node {
     /// What whoever uses the lab should know of its past, one sentence each.
     fn notices(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The version of Kubernetes it runs, `v1.36.1`, where that is not always the same.
+    fn kubernetes(&self) -> Option<String> {
+        None
     }
 
     /// Runs something on the node with the streams of this process; gives the exit code.

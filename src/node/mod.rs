@@ -100,6 +100,12 @@ pub trait Node: Send + Sync {
     /// When the node cannot be asked.
     fn api_server(&self) -> Result<ApiServerState, NodeError>;
 
+    /// How long the kubelet may take to try again a container that ended, where its cause of failure is gone:
+    /// what is worth waiting for.
+    fn retry_patience(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(12)
+    }
+
     /// What the running API server process sees at a path of its own file system (mounts resolved).
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use super::config::Config;
 use super::node::KindNode;
 use super::progress::tell;
 use super::provider::Provider;
-use super::record::{ClusterRecord, LabRecord, Owner, Phase, Place, home_of};
+use super::record::{ClusterRecord, LabRecord, Owner, Phase, Place};
 use super::trouble::Trouble;
 use super::{image, pristine, settle};
 use crate::node::engine::{EngineError, Order, Wishes};
@@ -542,12 +542,6 @@ pub fn delete(dir: &Path) -> Result<String, EngineError> {
     Kind::find()?.delete(&place)?;
     place.forget();
     Ok(place.name)
-}
-
-/// Names of the clusters of ours that a home knows, from the directory of one of its labs.
-#[must_use]
-pub fn clusters(lab: &Path) -> Vec<String> {
-    Place::names(home_of(lab))
 }
 
 #[cfg(test)]

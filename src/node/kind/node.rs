@@ -164,6 +164,11 @@ impl Node for KindNode {
         Ok(process::assess(&look, &detail, self.session.container()))
     }
 
+    fn retry_patience(&self) -> Duration {
+        // A real back-off: 10 s, 20 s, 40 s and on to five minutes.
+        Duration::from_secs(90)
+    }
+
     fn read_as_api_server(&self, path: &str) -> Result<NodeFile, NodeError> {
         let pid = match self.remembered().0 {
             Some(pid) => Some(pid),
@@ -206,6 +211,17 @@ impl LabNode for KindNode {
             kubeconfig: self.kubeconfig.clone(),
             server: identity::server(&self.place).unwrap_or_default(),
             name: self.session.container().to_owned(),
+        }
+    }
+
+    fn kubernetes(&self) -> Option<String> {
+        // Every node image has it (`pkg/cluster/nodeutils/util.go`).
+        match self.read("/kind/version") {
+            Ok(NodeFile::File { content, .. }) => {
+                let version = String::from_utf8_lossy(&content).trim().to_owned();
+                version.starts_with('v').then_some(version)
+            }
+            _ => None,
         }
     }
 

@@ -194,24 +194,11 @@ impl Place {
             let _ = fs::remove_file(self.file(name));
         }
     }
-
-    /// Names of the clusters of which something is kept.
-    #[must_use]
-    pub fn names(home: &Path) -> Vec<String> {
-        let entries = fs::read_dir(home.join("kind")).into_iter().flatten();
-        let mut names: Vec<String> = entries
-            .flatten()
-            .filter(|entry| entry.path().join("cluster.json").is_file())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
-        names.sort_unstable();
-        names
-    }
 }
 
 /// The home that a lab's directory is in (`HOME/labs/ID`).
 #[must_use]
-pub fn home_of(lab: &Path) -> &Path {
+fn home_of(lab: &Path) -> &Path {
     lab.parent().and_then(Path::parent).unwrap_or(lab)
 }
 
@@ -256,7 +243,6 @@ mod tests {
         let record = ClusterRecord::begun("ckslab", Some("a".into()), "{}".into());
         place.save(&record).unwrap();
         assert_eq!(place.load().unwrap(), Some(record));
-        assert_eq!(Place::names(home.path()), ["ckslab"]);
         fs::write(place.file("cluster.json"), "{\"format\": 2}").unwrap();
         assert_eq!(
             place.load().unwrap_err().to_string(),

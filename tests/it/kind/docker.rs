@@ -365,7 +365,8 @@ fn docker_a_port_that_cannot_be_reached_is_gone_around() {
 #[ignore = "needs a Docker Engine: .ci/kind-standin/with-docker"]
 fn docker_other_wishes_for_a_lab_that_runs_are_told() {
     let lab = Lab::new("wishes");
-    lab.start("sandbox", &[]).ok();
+    let said = lab.start("sandbox", &[]).ok().stderr;
+    assert!(!said.contains("the node runs Kubernetes"), "{said}");
     lab.test
         .run(["start", "sandbox", "--engine", "kind", "--cluster", "other"])
         .code(2)

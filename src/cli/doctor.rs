@@ -204,6 +204,13 @@ fn labs(home: &Home) -> Vec<Check> {
             Ok(lab) => match lab.node().map(|_| lab.is_running()) {
                 Ok(true) => running += 1,
                 Ok(false) if lab.record().stopped => stopped += 1,
+                Ok(false) if lab.is_lost() => checks.push(Check::warn(
+                    "lab",
+                    format!(
+                        "lab {id} has no cluster any more: it was deleted, or another lab has it"
+                    ),
+                    format!("ckslab start {id} makes it anew"),
+                )),
                 Ok(false) => checks.push(Check::warn(
                     "lab",
                     format!("the process of lab {id} is gone"),

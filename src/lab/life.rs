@@ -341,6 +341,12 @@ impl Lab {
         self.record.engine.is_running(&self.dir)
     }
 
+    /// Whether its node is gone for good: it can only be made anew.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.record.engine.is_lost(&self.dir)
+    }
+
     /// The lab's scenario, for its seed.
     ///
     /// # Errors

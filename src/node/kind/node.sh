@@ -189,7 +189,7 @@ n_snapshot() {
 }
 
 # Puts the files back that were there, except those that only the API server of the lab must let go of
-# first. Says `changed` where the API server has to be made anew for it.
+# first. Says `changed` where the API server is made anew for it, `keys` where it has to be.
 n_restore() {
   [ -f $keep/pristine.tar ] || { echo 'its pristine state is not kept' >&2; return 1; }
   local m=etc/kubernetes/manifests name again=0
@@ -201,7 +201,7 @@ n_restore() {
   while IFS= read -r -d '' name; do
     tar -tf $keep/pristine.tar -- "$m/$name" >/dev/null 2>&1 || { rm -rf -- "/$m/$name"; again=1; }
   done < <(find /$m -mindepth 1 -maxdepth 1 -printf '%f\0')
-  grep -q '^etc/kubernetes/pki' "$d/changed" && again=1
+  grep -q '^etc/kubernetes/pki' "$d/changed" && again=1 && echo keys
   while IFS= read -r name; do
     case $name in
       $m/?*) ;;

@@ -89,15 +89,16 @@ fn keep(node: &KindNode, name: &str, content: &[u8]) -> Result<(), NodeError> {
 /// # Errors
 /// When something cannot be put back: the cluster is to be made anew.
 pub fn restore(node: &KindNode) -> Result<(), NodeError> {
-    let changed = run(node, "n_restore")?.contains("changed");
+    let before = node.api_server()?.instance;
+    let said = run(node, "n_restore")?;
     let state = node.api_server()?;
-    if changed || !state.ready || state.converging {
+    if said.contains("changed") || !state.ready || state.converging {
         tell("putting the node back to its start: waiting for its API server …");
         settle::until_ready(node)?;
-        if changed {
-            // What it has read stays in a process that need not have been made anew: certificates, keys.
-            renew_if_older(node)?;
-        }
+    }
+    // What a process has read of keys stays in it.
+    if said.contains("keys") && node.api_server()?.instance == before {
+        renew(node)?;
     }
     let text = fs::read(node.place().file("objects.json")).map_err(|error| refused(&error))?;
     let before = serde_json::from_slice(&text).map_err(|error| refused(&error))?;
@@ -106,18 +107,8 @@ pub fn restore(node: &KindNode) -> Result<(), NodeError> {
     Ok(())
 }
 
-/// Where keys were put back but the manifest had not changed, the API server is started anew.
-fn renew_if_older(node: &KindNode) -> Result<(), NodeError> {
-    let words = [
-        "n_run",
-        "10",
-        "sh",
-        "-c",
-        "p=$(pgrep -o -x kube-apiserver) && [ /etc/kubernetes/pki/apiserver.crt -nt /proc/$p ]",
-    ];
-    if node.session().ask(&words, &[])?.code != 0 {
-        return Ok(());
-    }
+/// Starts the API server anew: its manifest goes away and comes back.
+fn renew(node: &KindNode) -> Result<(), NodeError> {
     let NodeFile::File { content, mode, .. } = node.read(MANIFEST)? else {
         return Ok(());
     };

@@ -31,9 +31,11 @@ pub fn assess(look: &Look, detail: &Detail, node: &str) -> ApiServerState {
         .iter()
         .map(|desired| desired.changed)
         .fold(0.0, f64::max);
+    // A manifest that nobody can read, or that is gone: any file may have been it.
+    let any = look.manifests.iter().map(|manifest| manifest.changed);
     let age = look.now
         - if desired.is_empty() {
-            look.directory
+            any.fold(look.directory, f64::max)
         } else {
             changed
         };
@@ -311,9 +313,10 @@ spec:
     #[test]
     fn a_manifest_that_cannot_be_read_ends_the_pod_in_the_end() {
         let (mut look, detail) = healthy();
+        // Written into the file, so that the directory shows no change.
         look.manifests[0].content = b"kind: [".to_vec();
-        look.manifests[0].changed = 199.0;
-        look.directory = 199.0;
+        look.manifests[0].changed = 1000.0;
+        look.now = 1001.0;
         assert_eq!(
             shown(&look, &detail),
             (ContainerPhase::Running, true, true, None)

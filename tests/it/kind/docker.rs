@@ -278,6 +278,20 @@ fn docker_a_cluster_is_put_back_for_the_next_lab() {
     );
     lab.start("sandbox", &[]).ok();
     test.run(["status", "audit-01"]).code(4);
+    let doctor = test.run(["doctor"]).ok().stdout;
+    assert!(
+        doctor.contains("WARN  lab: lab audit-01 has no cluster any more"),
+        "{doctor}"
+    );
+    // Keys alone, with the API server as it was: it is made anew, as it has read the others.
+    let started = lab.sh("ps -o lstart= -C kube-apiserver; pgrep -x kube-apiserver");
+    lab.sh("echo x >> /etc/kubernetes/pki/sa.pub");
+    test.run(["reset"]).ok();
+    assert_ne!(
+        lab.sh("ps -o lstart= -C kube-apiserver; pgrep -x kube-apiserver"),
+        started
+    );
+    assert_eq!(lab.sh(look), before);
 }
 
 #[test]

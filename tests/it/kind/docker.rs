@@ -132,8 +132,12 @@ fn docker_a_lab_from_start_to_end() {
             kubeconfig.replace(&test.home().display().to_string(), "[HOME]")
         )
     );
-    let status = test.run(["status", "-o", "json"]).ok().json();
-    assert_eq!(status["apiserver"]["state"], "waiting");
+    // Between two starts: for a moment after each it runs.
+    let mut status = Value::Null;
+    test.until("the crash loop waits", || {
+        status = test.run(["status", "-o", "json"]).ok().json();
+        status["apiserver"]["state"] == "waiting"
+    });
     assert_eq!(status["apiserver"]["reason"], "CrashLoopBackOff");
     assert_eq!(status["apiserver"]["exit_code"], 1);
     assert_eq!(status["manifests"].as_array().unwrap().len(), 4);

@@ -1018,6 +1018,7 @@ impl<'a> Replay<'a> {
         let others = self.others();
         let compaction = compacted_before(&session.head);
         let mut before = 0.0;
+        let mut ends_definition = false;
         for exchange in &session.exchanges {
             let step = exchange["step"].as_u64().unwrap();
             self.preexisting(step, &mut done).await;
@@ -1029,10 +1030,17 @@ impl<'a> Replay<'a> {
                 if is_component(exchange["identity"].as_str().unwrap()) {
                     continue;
                 }
-                let gap = exchange["start_ms"].as_f64().unwrap_or(0.0) - before;
-                self.pause(Duration::from_millis(gap.max(0.0) as u64)).await;
-                before = exchange["end_ms"].as_f64().unwrap_or(0.0);
             }
+            let gap = exchange["start_ms"].as_f64().unwrap_or(0.0) - before;
+            if self.by_outcome || ends_definition {
+                self.pause(Duration::from_millis(gap.max(0.0) as u64)).await;
+            }
+            before = exchange["end_ms"].as_f64().unwrap_or(0.0);
+            // Definitions end a moment after they were deleted.
+            ends_definition = exchange["request"]["method"] == "DELETE"
+                && exchange["request"]["target"]
+                    .as_str()
+                    .is_some_and(|target| target.contains("/customresourcedefinitions/"));
             let request = self.request(exchange);
             self.sent.insert(step, request.uri().to_string());
             let peer = self.peer(exchange["identity"].as_str().unwrap());

@@ -14,6 +14,10 @@ use crate::node::embedded::apiserver::state::ApiState;
 use crate::node::embedded::apiserver::status::{self, Status};
 use crate::node::embedded::store::{Op, Stored};
 
+/// How long the controller takes to notice: whoever asks right after the deletion still sees the
+/// definition, as `kubectl delete` does before it waits.
+const NOTICE: Duration = Duration::from_millis(100);
+
 /// How often is looked whether the objects are gone.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -186,7 +190,18 @@ fn look_again(state: Arc<ApiState>, name: String) {
             () = tokio::time::sleep(LOOK) => {}
         }
         state.custom.stop_waiting(&name);
-        definitions::reconcile(&state, &name).await;
+        definitions::end(&state, &name).await;
     });
     tokio::spawn(looking);
+}
+
+/// Begins with the end of a definition that has just been deleted.
+pub(super) fn begin(state: Arc<ApiState>, name: String) {
+    let ending: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+        tokio::time::sleep(NOTICE).await;
+        if !state.shutdown.is_cancelled() {
+            definitions::end(&state, &name).await;
+        }
+    });
+    tokio::spawn(ending);
 }

@@ -232,10 +232,23 @@ pub(super) async fn reconcile(state: &Arc<ApiState>, name: &str) {
     let key = target.key(name);
     if let Some(stored) = state.store.get(&key) {
         if meta::is_deleting(&stored.value) {
-            definition_end::finish(state, &target, &stored).await;
+            definition_end::begin(state.clone(), name.to_owned());
         } else {
             accept(state, &target, &stored).await;
         }
+    }
+    load(state);
+}
+
+/// Goes on with the end of a definition that is being deleted.
+pub(super) async fn end(state: &Arc<ApiState>, name: &str) {
+    let Some(target) = definitions_target(name, "status") else {
+        return;
+    };
+    if let Some(stored) = state.store.get(&target.key(name))
+        && meta::is_deleting(&stored.value)
+    {
+        definition_end::finish(state, &target, &stored).await;
     }
     load(state);
 }

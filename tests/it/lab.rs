@@ -512,7 +512,15 @@ fn exec_runs_on_the_node_and_passes_the_exit_code_on() {
         .ok()
         .stdout("0\n");
     let containers = test
-        .run(["exec", "--", "crictl", "ps", "-q"])
+        .run([
+            "exec",
+            "--",
+            "crictl",
+            "ps",
+            "-q",
+            "--name",
+            "^(etcd|kube-apiserver|kube-controller-manager|kube-scheduler)$",
+        ])
         .ok()
         .stderr("");
     assert_eq!(containers.stdout.lines().count(), 4, "{containers:#?}");

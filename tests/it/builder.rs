@@ -144,13 +144,18 @@ impl Test {
             .env("HOME", self.work())
             .env("NO_COLOR", "1")
             .env("COLUMNS", "100")
-            .env_remove("CKSLAB_ENGINE")
+            // `auto` would be kind on a machine that has it.
+            .env("CKSLAB_ENGINE", "embedded")
             .env_remove("CKSLAB_SCENARIOS")
             .env_remove("CKSLAB_NODE_SHELL")
             .env_remove("KUBECONFIG")
             .stdin(Stdio::null());
         for (name, value) in &self.env {
-            command.env(name, value);
+            if value.is_empty() {
+                command.env_remove(name);
+            } else {
+                command.env(name, value);
+            }
         }
     }
 

@@ -95,7 +95,7 @@ fn kind_is_refused_and_a_wrong_engine_is_usage() {
         .env("CKSLAB_ENGINE", "kind")
         .env("PATH", "/nowhere");
     kind.run(["start", "sandbox"]).code(4);
-    let config = Test::new().env("PATH", "/nowhere");
+    let config = Test::new().env("CKSLAB_ENGINE", "").env("PATH", "/nowhere");
     std::fs::create_dir(config.home()).unwrap();
     std::fs::write(config.home().join("config.toml"), "engine = \"kind\"\n").unwrap();
     config.run(["start", "sandbox"]).code(4);

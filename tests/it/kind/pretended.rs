@@ -60,6 +60,7 @@ impl Programs {
     fn test(&self) -> Test {
         Test::new()
             .env("PATH", &self.dir.path().display().to_string())
+            .env("CKSLAB_ENGINE", "")
             .env("KIND_EXPERIMENTAL_PROVIDER", "")
             .env("CKSLAB_KIND_IMAGE", "")
     }

@@ -166,8 +166,13 @@ fn snapshot(directory: &Path) -> Value {
     names.sort();
     let mut files = Vec::new();
     for path in names {
-        let metadata = std::fs::symlink_metadata(&path).unwrap();
-        let mut content = std::fs::read(&path).unwrap();
+        // One that is being compressed or pruned may be gone by now.
+        let found = std::fs::symlink_metadata(&path)
+            .and_then(|metadata| Ok((metadata, std::fs::read(&path)?)));
+        let (metadata, mut content) = match found {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            found => found.unwrap(),
+        };
         let mut file = json!({
             "name": path.file_name().unwrap().to_str().unwrap(),
             "type": if metadata.is_file() { "file" } else { "other" },

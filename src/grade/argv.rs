@@ -2,6 +2,7 @@
 //! `--name value`, `_` for `-`, the last of several wins.
 
 use crate::audit::options::table;
+use crate::manifest::path;
 
 /// The flags of a command line, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,20 +102,10 @@ pub fn integer(text: &str) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// A path without repeated slashes, `.` and `..` (`path.Clean` for absolute paths).
+/// A path of a node without repeated slashes, `.` and `..`.
 #[must_use]
 pub fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    path::clean(&format!("/{path}"))
 }
 
 /// The directory a path is in.

@@ -6,6 +6,7 @@
 mod defaults;
 mod handler;
 mod other;
+pub mod path;
 mod types;
 mod validate;
 

@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::device::Device;
+use crate::manifest::path::clean;
 use crate::node::embedded::confine::Confined;
 
 /// Links followed before a path counts as a loop, as in Linux.
@@ -499,17 +500,7 @@ impl Place {
 
 /// A mount path without repeated or trailing slashes; relative ones are taken from `/`.
 fn normal(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            other => parts.push(other),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    clean(&format!("/{path}"))
 }
 
 fn reversed(path: &str) -> Vec<String> {

@@ -1,25 +1,6 @@
 //! Paths taken apart and put together as Go's `path/filepath` does: by their text alone.
 
-/// The path without repeated slashes, `.` and `..` (`filepath.Clean`).
-pub(super) fn clean(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if rooted => {}
-            other => parts.push(other),
-        }
-    }
-    match (rooted, parts.is_empty()) {
-        (true, _) => format!("/{}", parts.join("/")),
-        (false, true) => ".".to_owned(),
-        (false, false) => parts.join("/"),
-    }
-}
+use crate::manifest::path::clean;
 
 /// All but the last element, cleaned (`filepath.Dir`).
 pub(super) fn directory(path: &str) -> String {

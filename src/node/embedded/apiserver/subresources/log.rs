@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::pod::{
-    bad_request, container, find, is_running, kubelet_address, kubelet_runs, refused,
+    bad_request, container, find, is_running, kubelet_address, kubelet_runs, refused, status_of,
 };
 use crate::node::embedded::apiserver::api::{ApiResponse, ApiResult, Body};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
@@ -235,15 +235,7 @@ impl Follow {
 
 /// The id of the container in the status of its pod.
 pub(super) fn container_id<'a>(pod: &'a Value, container: &str) -> Option<&'a str> {
-    [
-        "containerStatuses",
-        "initContainerStatuses",
-        "ephemeralContainerStatuses",
-    ]
-    .iter()
-    .flat_map(|list| items(pod, &format!("/status/{list}")))
-    .find(|status| text_at(status, "/name") == container)
-    .map(|status| text_at(status, "/containerID"))
+    status_of(pod, container).map(|status| text_at(status, "/containerID"))
 }
 
 /// Runs what may wait for a disk where waiting holds nobody up.
@@ -462,16 +454,7 @@ impl Files {
 }
 
 fn has_ended(pod: &Value, container: &str) -> bool {
-    [
-        "containerStatuses",
-        "initContainerStatuses",
-        "ephemeralContainerStatuses",
-    ]
-    .iter()
-    .flat_map(|list| items(pod, &format!("/status/{list}")))
-    .any(|status| {
-        text_at(status, "/name") == container && status.pointer("/state/terminated").is_some()
-    })
+    status_of(pod, container).is_some_and(|status| status.pointer("/state/terminated").is_some())
 }
 
 /// The pod as it was when the container that ran before had ended.
@@ -588,15 +571,7 @@ fn nanoseconds(time: jiff::Timestamp) -> String {
 /// From the start of a container to its end, or to now.
 fn lifetime(pod: &Value, container: &str) -> (jiff::Timestamp, jiff::Timestamp) {
     let now = jiff::Timestamp::now();
-    let status = [
-        "containerStatuses",
-        "initContainerStatuses",
-        "ephemeralContainerStatuses",
-    ]
-    .iter()
-    .flat_map(|list| items(pod, &format!("/status/{list}")))
-    .find(|status| text_at(status, "/name") == container);
-    let state = status.and_then(|status| {
+    let state = status_of(pod, container).and_then(|status| {
         [status.pointer("/state"), status.pointer("/lastState")]
             .into_iter()
             .flatten()

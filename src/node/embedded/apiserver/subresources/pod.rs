@@ -113,8 +113,8 @@ pub(super) fn refused(address: &str) -> String {
     format!("dial tcp {address}: connect: connection refused")
 }
 
-/// Whether the container runs now.
-pub(super) fn is_running(pod: &Value, container: &str) -> bool {
+/// The status of a container of any kind.
+pub(super) fn status_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
     [
         "containerStatuses",
         "initContainerStatuses",
@@ -122,7 +122,10 @@ pub(super) fn is_running(pod: &Value, container: &str) -> bool {
     ]
     .iter()
     .flat_map(|list| items(pod, &format!("/status/{list}")))
-    .any(|status| {
-        text_at(status, "/name") == container && status.pointer("/state/running").is_some()
-    })
+    .find(|status| text_at(status, "/name") == container)
+}
+
+/// Whether the container runs now.
+pub(super) fn is_running(pod: &Value, container: &str) -> bool {
+    status_of(pod, container).is_some_and(|status| status.pointer("/state/running").is_some())
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::target::{self, Target};
 use crate::audit::options::number::quote;
+use crate::manifest::path::clean;
 use crate::node::embedded::process::go_error_text;
 
 /// How the webhook is reached.
@@ -175,17 +176,7 @@ impl Loader<'_> {
         if path.is_empty() || path.starts_with('/') {
             return path;
         }
-        let mut parts: Vec<&str> = Vec::new();
-        for part in self.base.split('/').chain(path.split('/')) {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    parts.pop();
-                }
-                part => parts.push(part),
-            }
-        }
-        format!("/{}", parts.join("/"))
+        clean(&format!("/{}/{path}", self.base))
     }
 
     fn check_file(&self, path: &str, what: &str, name: &str, problems: &mut Vec<String>) {

@@ -3,6 +3,7 @@
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use crate::audit::options::number::quote;
+use crate::manifest::path::clean;
 
 /// What a path may not hold as it is.
 const PATH: &AsciiSet = &CONTROLS
@@ -89,7 +90,7 @@ fn url(text: &str) -> Result<Option<Target>, String> {
         authority: authority.to_owned(),
         host: host.to_owned(),
         port,
-        path: clean(path),
+        path: escaped(path),
         scheme,
     }))
 }
@@ -133,18 +134,8 @@ fn split(authority: &str) -> Result<(&str, &str), String> {
 }
 
 /// `path.Join("/", path)`, escaped where it has to be.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    let joined = format!("/{}", parts.join("/"));
+fn escaped(path: &str) -> String {
+    let joined = clean(&format!("/{path}"));
     percent_encode(joined.as_bytes(), PATH).to_string()
 }
 

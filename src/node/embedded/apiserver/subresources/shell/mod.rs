@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use self::files::Files;
 use self::syntax::{Command, Redirection, Separator};
+use crate::manifest::path::clean;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
 use crate::node::embedded::apiserver::state::ApiState;
 
@@ -30,6 +31,13 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Takes in what was done next: its output after ours, its code for ours.
+    fn follow(&mut self, next: &Self) {
+        append(&mut self.stdout, &next.stdout);
+        append_text(&mut self.stderr, &next.stderr);
+        self.code = next.code;
+    }
+
     fn text(text: impl Into<Vec<u8>>) -> Self {
         Self {
             stdout: text.into(),
@@ -302,9 +310,7 @@ impl Shell {
                 Command::While(condition, body) => self.repeat(&condition, &body),
                 Command::For(name, words, body) => self.each(&name, &words, &body),
             };
-            append(&mut total.stdout, &outcome.stdout);
-            append_text(&mut total.stderr, &outcome.stderr);
-            total.code = outcome.code;
+            total.follow(&outcome);
             if outcome.exit || self.is_over() {
                 total.exit = true;
                 break;
@@ -329,9 +335,7 @@ impl Shell {
             }
             let before = (self.environment.clone(), self.now());
             let outcome = self.line(body);
-            append(&mut total.stdout, &outcome.stdout);
-            append_text(&mut total.stderr, &outcome.stderr);
-            total.code = outcome.code;
+            total.follow(&outcome);
             if outcome.exit {
                 total.exit = true;
                 break;
@@ -377,9 +381,7 @@ impl Shell {
         for (word, _) in words.into_iter().take(limit) {
             self.set(name, word);
             let outcome = self.line(body);
-            append(&mut total.stdout, &outcome.stdout);
-            append_text(&mut total.stderr, &outcome.stderr);
-            total.code = outcome.code;
+            total.follow(&outcome);
             if outcome.exit {
                 total.exit = true;
                 break;
@@ -636,22 +638,11 @@ impl Shell {
     }
 
     fn absolute(&self, path: &str) -> String {
-        let joined = if path.starts_with('/') {
-            path.to_owned()
+        if path.starts_with('/') {
+            clean(path)
         } else {
-            format!("{}/{path}", self.directory)
-        };
-        let mut parts: Vec<&str> = Vec::new();
-        for part in joined.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    parts.pop();
-                }
-                part => parts.push(part),
-            }
+            clean(&format!("/{}/{path}", self.directory))
         }
-        format!("/{}", parts.join("/"))
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) struct Connection {
     first: FirstBytes,
     through_proxy: bool,
     driver: Option<Driver>,
+    /// Why it took no request, where hyper told the request and not the driver.
+    refusal: Option<String>,
 }
 
 /// Opens a connection.
@@ -105,6 +107,7 @@ pub(super) async fn open(
     let connection = |(sender, driver)| Connection {
         sender,
         driver: Some(driver),
+        refusal: None,
         local,
         peer,
         shown_peer: shown_peer.clone(),
@@ -218,6 +221,7 @@ impl Connection {
                 first: self.first.clone(),
                 through_proxy: self.through_proxy,
                 driver: None,
+                refusal: None,
             }),
         }
     }
@@ -258,6 +262,9 @@ impl Connection {
         };
         sent.map_err(|error| {
             if error.is_canceled() || error.is_closed() {
+                self.refusal = std::error::Error::source(&error)
+                    .and_then(|cause| cause.downcast_ref::<hyper::Error>())
+                    .map(|cause| self.error_text(cause));
                 Failure::Unsent
             } else {
                 Failure::Text(self.error_text(&error))
@@ -267,6 +274,9 @@ impl Connection {
 
     /// Why a connection that took nothing has ended.
     pub(super) async fn end(&mut self) -> String {
+        if let Some(reason) = self.refusal.take() {
+            return reason;
+        }
         match self.driver.take() {
             Some(driver) => match driver.await {
                 Ok(Err(error)) => self.error_text(&error),

@@ -77,15 +77,25 @@ pub struct CriContainer {
     pub sandbox: String,
     /// When it was made.
     pub created: f64,
-    /// Whether it runs.
-    pub running: bool,
+    /// Its state as the runtime names it, `CONTAINER_RUNNING`.
+    pub state: String,
     /// How often it was restarted within its pod.
     pub restarts: u32,
+}
+
+impl CriContainer {
+    /// Whether it runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.state == "CONTAINER_RUNNING"
+    }
 }
 
 /// What `crictl inspect` says of one container, and its log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Detail {
+    /// Its state as the runtime names it, `CONTAINER_RUNNING`; empty when it knows no such container.
+    pub state: String,
     /// Exit code, of one that ended.
     pub exit_code: Option<i32>,
     /// When it ended, seconds since 1970; 0 for one that did not.
@@ -203,7 +213,7 @@ impl Look {
                 id: text(container, "/id").to_owned(),
                 sandbox: sandbox.to_owned(),
                 created: nanoseconds(container.get("createdAt")),
-                running: text(container, "/state") == "CONTAINER_RUNNING",
+                state: text(container, "/state").to_owned(),
                 restarts: restarts
                     .or_else(|| u32::try_from(attempt?.as_u64()?).ok())
                     .unwrap_or(0),
@@ -258,7 +268,7 @@ impl Look {
     /// The process that is the API server: that of the running container, else the newest.
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
-        let of_container = self.containers.iter().filter(|c| c.running).find_map(|c| {
+        let of_container = self.containers.iter().filter(|c| c.runs()).find_map(|c| {
             self.processes
                 .iter()
                 .find(|process| process.cgroup.contains(&c.id))
@@ -269,7 +279,7 @@ impl Look {
     /// The container in question: the running one, else the newest.
     #[must_use]
     pub fn container(&self) -> Option<&CriContainer> {
-        let running = self.containers.iter().find(|container| container.running);
+        let running = self.containers.iter().find(|container| container.runs());
         running.or(self.containers.first())
     }
 
@@ -293,7 +303,8 @@ impl Detail {
         let parts = parts(bytes);
         let part = |name: &str| parts.get(name).copied().unwrap_or_default();
         let value: Value = serde_json::from_slice(part("inspect")).unwrap_or_default();
-        let exited = text(&value, "/status/state") == "CONTAINER_EXITED";
+        let state = text(&value, "/status/state").to_owned();
+        let exited = state == "CONTAINER_EXITED";
         let some = |pointer: &str| {
             let text = text(&value, pointer);
             (!text.is_empty()).then(|| text.to_owned())
@@ -305,6 +316,7 @@ impl Detail {
         };
         let mounts = value.pointer("/status/mounts").and_then(Value::as_array);
         Self {
+            state,
             exit_code: value
                 .pointer("/status/exitCode")
                 .and_then(Value::as_i64)

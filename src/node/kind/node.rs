@@ -19,6 +19,8 @@ use crate::node::{
 
 /// How long a command of a scenario may take on the node.
 const COMMAND: Duration = Duration::from_secs(60);
+/// How often a look is taken anew when its parts tell of different moments.
+const MOMENTS: u32 = 4;
 /// The port of the API server that kind's manifests name.
 const PORT: &str = "6443";
 
@@ -71,30 +73,21 @@ impl KindNode {
         &self.place
     }
 
-    /// One look at the node.
+    /// One look at the node. A container that changes between the list and the question about it makes
+    /// the two tell of different moments: both are asked again then, a few times.
     ///
     /// # Errors
     /// When it cannot be asked.
     pub fn look(&self) -> Result<(Look, Detail), NodeError> {
         let port = self.remembered().1;
-        let output = self.session.ask(&["n_look", &port], &[])?;
-        let look = Look::parse(&output.stdout);
-        let inspect = |id: &str| {
-            let output = self.session.ask(&["n_inspect", id], &[])?;
-            Ok::<_, NodeError>(Detail::parse(&output.stdout))
-        };
-        let mut detail = Detail::default();
-        if let Some(container) = look.container() {
-            detail = inspect(&container.id)?;
-            // The one before it in the same pod says how it ended.
-            let before = look
-                .containers
-                .iter()
-                .find(|other| other.sandbox == container.sandbox && other.id != container.id);
-            if let Some(before) = before.filter(|_| detail.exit_code.is_none()) {
-                detail.exit_code = inspect(&before.id)?.exit_code;
+        let mut asked = self.look_once(&port)?;
+        for _ in 0..MOMENTS {
+            if asked.2 {
+                break;
             }
+            asked = self.look_once(&port)?;
         }
+        let (look, detail, _) = asked;
         let process = look.process();
         let port = process
             .and_then(|process| {
@@ -106,6 +99,32 @@ impl KindNode {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
             (process.map(|process| process.pid), port);
         Ok((look, detail))
+    }
+
+    /// The lists, the container in question, and whether they agree on its state.
+    fn look_once(&self, port: &str) -> Result<(Look, Detail, bool), NodeError> {
+        let output = self.session.ask(&["n_look", port], &[])?;
+        let look = Look::parse(&output.stdout);
+        let inspect = |id: &str| {
+            let output = self.session.ask(&["n_inspect", id], &[])?;
+            Ok::<_, NodeError>(Detail::parse(&output.stdout))
+        };
+        let Some(container) = look.container() else {
+            return Ok((look, Detail::default(), true));
+        };
+        let mut detail = inspect(&container.id)?;
+        let mut agreed = detail.state == container.state;
+        // The one before it in the same pod says how it ended.
+        let before = look
+            .containers
+            .iter()
+            .find(|other| other.sandbox == container.sandbox && other.id != container.id);
+        if let Some(before) = before.filter(|_| detail.exit_code.is_none()) {
+            let ended = inspect(&before.id)?;
+            agreed &= ended.state == before.state;
+            detail.exit_code = ended.exit_code;
+        }
+        Ok((look, detail, agreed))
     }
 
     fn remembered(&self) -> (Option<u32>, String) {

@@ -69,7 +69,7 @@ pub fn assess(look: &Look, detail: &Detail, node: &str) -> ApiServerState {
             };
         return state;
     }
-    if container.is_some_and(|container| container.running) {
+    if container.is_some_and(|container| container.runs()) {
         // Its process is just being made, or has just ended.
         state.state = ContainerPhase::Running;
         state.converging = look.kubelet;
@@ -246,7 +246,7 @@ spec:
                 id: "abc".into(),
                 sandbox: "s".into(),
                 created: 102.0,
-                running: true,
+                state: "CONTAINER_RUNNING".to_owned(),
                 restarts: 0,
             }],
             journal: Vec::new(),
@@ -336,7 +336,7 @@ spec:
         let (mut look, mut detail) = healthy();
         look.processes.clear();
         look.ready = 0;
-        look.containers[0].running = false;
+        look.containers[0].state = "CONTAINER_EXITED".to_owned();
         look.containers[0].restarts = 2;
         detail.exit_code = Some(1);
         look.journal = vec![(
@@ -361,7 +361,7 @@ spec:
         let (mut look, mut detail) = healthy();
         look.processes.clear();
         look.ready = 0;
-        look.containers[0].running = false;
+        look.containers[0].state = "CONTAINER_EXITED".to_owned();
         look.sandboxes[0].ready = false;
         detail.argv = vec!["kube-apiserver".into(), "--a=1".into()];
         detail.finished = 199.0;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::coverage::Group;
 use super::request::{ProbeRequest, ProbeUser};
 use super::step::Step;
 
@@ -29,9 +30,20 @@ pub struct Definition {
     /// Two or three lines for lists.
     #[serde(default)]
     pub summary: String,
+    /// What kind of work it is. Only free play does without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     /// What it trains.
     #[serde(default)]
     pub skills: Vec<String>,
+    /// The kinds of tasks it covers, by number ([`super::coverage::TASKS`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(min = 1, max = 28)))]
+    pub tasks: Vec<u8>,
+    /// The mistakes that its setup makes or its wrong attempts repeat, by number ([`super::coverage::MISTAKES`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(min = 1, max = 24)))]
+    pub mistakes: Vec<u8>,
     /// How hard it is.
     pub difficulty: Difficulty,
     /// Minutes a prepared candidate needs.

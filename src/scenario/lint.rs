@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::attempt::AttemptKind;
+use super::coverage::{self, Group};
 use super::definition::{Check, Layer};
 use super::error::ScenarioError;
 use super::load::Scenario;
@@ -80,6 +81,7 @@ impl Linter<'_> {
         if !graded {
             return;
         }
+        self.coverage();
         if self.scenario.hints.trim().is_empty() {
             self.add("hints.md", "", "there are no hints");
         }
@@ -122,6 +124,26 @@ impl Linter<'_> {
                     "kind:",
                     "`expect` belongs to wrong attempts, and only to them",
                 );
+            }
+        }
+    }
+
+    /// Where the scenario belongs.
+    fn coverage(&mut self) {
+        const FILE: &str = "scenario.yaml";
+        let definition = &self.scenario.definition;
+        if definition.group.is_none() {
+            let names = Group::ALL.map(|group| format!("`{}`", group.name()));
+            let message = format!("there is no `group`: one of {}", names.join(", "));
+            self.add(FILE, "id:", message);
+        }
+        let lists = [
+            ("tasks", &definition.tasks, coverage::TASKS.len()),
+            ("mistakes", &definition.mistakes, coverage::MISTAKES.len()),
+        ];
+        for (field, numbers, most) in lists {
+            for problem in coverage::problems(field, numbers, most) {
+                self.add(FILE, &format!("{field}:"), problem);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! scenario works on every engine unless it says why not.
 
 pub mod attempt;
+pub mod coverage;
 pub mod definition;
 pub mod error;
 pub mod lint;

@@ -22,7 +22,12 @@ format: 1
 id: SCENARIO_ID
 title: A title of one line
 summary: Two or three lines for `ckslab list`.
+# configure, troubleshoot, design, protect, interpret or questions
+group: configure
 skills: [audit policy]
+# What it covers of the kinds of tasks and of mistakes, by number (docs/scenario-format.md).
+tasks: [1]
+mistakes: [6]
 difficulty: easy
 minutes: 5
 points: 100

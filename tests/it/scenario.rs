@@ -62,7 +62,7 @@ fn mistakes_name_file_line_and_next_step() {
     let unknown = mistake("scenario.yaml", "difficulty: easy", "dificulty: easy");
     assert!(
         unknown.starts_with(
-            "my-01/scenario.yaml:7: unknown field `dificulty`, expected one of `format`"
+            "my-01/scenario.yaml:12: unknown field `dificulty`, expected one of `format`"
         ),
         "{unknown}"
     );
@@ -86,7 +86,7 @@ fn mistakes_name_file_line_and_next_step() {
 fn lint_finds_what_reading_does_not() {
     assert_eq!(
         mistake("scenario.yaml", "points: 100", "points: 90"),
-        "my-01/scenario.yaml:9: `points` is 90, but the checks have 100 together"
+        "my-01/scenario.yaml:14: `points` is 90, but the checks have 100 together"
     );
     assert_eq!(
         mistake(
@@ -94,7 +94,7 @@ fn lint_finds_what_reading_does_not() {
             "ids: [secrets, silent]",
             "ids: [secrets, silence]"
         ),
-        "my-01/scenario.yaml:86: check `entries` names `silence`, which is no probe"
+        "my-01/scenario.yaml:91: check `entries` names `silence`, which is no probe"
     );
     assert_eq!(
         mistake(
@@ -102,7 +102,7 @@ fn lint_finds_what_reading_does_not() {
             "requires: [policy-secrets]",
             "requires: [policy]"
         ),
-        "my-01/scenario.yaml:74: check `policy-rest` requires `policy`, which is no check"
+        "my-01/scenario.yaml:79: check `policy-rest` requires `policy`, which is no check"
     );
     let layer = mistake("scenario.yaml", "layer: log", "layer: process");
     assert!(
@@ -116,6 +116,33 @@ fn lint_finds_what_reading_does_not() {
         mistake("attempts/other.yaml", "kind: correct", "kind: reference"),
         "my-01/attempts: exactly one attempt must be of kind `reference`"
     );
+}
+
+#[test]
+fn a_scenario_says_where_it_belongs() {
+    assert_eq!(
+        mistake("scenario.yaml", "group: configure\n", ""),
+        "my-01/scenario.yaml:3: there is no `group`: one of `configure`, `troubleshoot`, `design`, \
+         `protect`, `interpret`, `questions`"
+    );
+    let unknown = mistake("scenario.yaml", "group: configure", "group: repair");
+    assert!(
+        unknown.starts_with("my-01/scenario.yaml:7: group: unknown variant `repair`"),
+        "{unknown}"
+    );
+    assert_eq!(
+        mistake("scenario.yaml", "tasks: [1]", "tasks: [29]"),
+        "my-01/scenario.yaml:10: `tasks` has 29, but the numbers go from 1 to 28"
+    );
+    assert_eq!(
+        mistake("scenario.yaml", "mistakes: [6]", "mistakes: [6, 6]"),
+        "my-01/scenario.yaml:11: `mistakes` has 6 twice"
+    );
+    let schema = schema();
+    assert_eq!(schema["properties"]["tasks"]["items"]["maximum"], 28);
+    assert_eq!(schema["properties"]["mistakes"]["items"]["maximum"], 24);
+    let groups = schema["$defs"]["Group"].to_string();
+    assert!(groups.contains("questions"), "{groups}");
 }
 
 #[test]

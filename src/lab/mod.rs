@@ -11,6 +11,7 @@ use crate::node::go_error_text;
 use crate::scenario::ScenarioError;
 
 pub mod config;
+pub mod gate;
 pub mod home;
 pub mod life;
 pub mod live_rehearsal;

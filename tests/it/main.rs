@@ -43,6 +43,7 @@ mod views;
 mod walk;
 mod webhook;
 
+mod authoring;
 mod builder;
 mod cli;
 mod client;

@@ -167,6 +167,31 @@ impl AuditOptions {
     }
 }
 
+impl LogOptions {
+    /// Megabytes of the current file and all old ones in the worst case; nothing where there is no end: a
+    /// limit of 0 is none (`gopkg.in/natefinch/lumberjack.v2`, and `--audit-log-maxsize` of kube-apiserver).
+    #[must_use]
+    pub fn worst_megabytes(&self) -> Option<u64> {
+        let size = u64::try_from(self.max_size).ok().filter(|size| *size > 0)?;
+        let old = u64::try_from(self.max_backup).ok().filter(|old| *old > 0)?;
+        Some(size.saturating_mul(old.saturating_add(1)))
+    }
+
+    /// Megabytes of old files that are kept for certain; nothing where there is no end.
+    #[must_use]
+    pub fn kept_megabytes(&self) -> Option<u64> {
+        let size = u64::try_from(self.max_size).ok().filter(|size| *size > 0)?;
+        let old = u64::try_from(self.max_backup).ok().filter(|old| *old > 0)?;
+        Some(size.saturating_mul(old))
+    }
+
+    /// Days after which old files go; nothing where they stay.
+    #[must_use]
+    pub fn days(&self) -> Option<u64> {
+        u64::try_from(self.max_age).ok().filter(|days| *days > 0)
+    }
+}
+
 impl BatchOptions {
     fn from_command_line(line: &CommandLine, backend: &str) -> Self {
         let name = |flag: &str| format!("audit-{backend}-{flag}");

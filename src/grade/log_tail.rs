@@ -1,13 +1,9 @@
 //! What was added to a log on the node since a moment: by inode and offset, rotated files included.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
-use super::argv::{base, parent};
 use crate::node::{Node, NodeError, NodeFile};
-
-/// Compressed rotated files are read up to this size.
-const LARGEST: u64 = 256 << 20;
+use crate::scenario::log_files::{family, unpacked};
 
 /// The files of a log as they were at a moment.
 #[derive(Debug, Clone)]
@@ -60,15 +56,7 @@ impl LogTail {
             let NodeFile::File { content, .. } = node.read_from(&file, offset)? else {
                 continue;
             };
-            let content = if file.ends_with(".gz") {
-                let mut plain = Vec::new();
-                let decoder = flate2::read::GzDecoder::new(content.as_slice());
-                // A torn compressed file is being written; what is readable of it is used.
-                let _ = decoder.take(LARGEST).read_to_end(&mut plain);
-                plain
-            } else {
-                content
-            };
+            let content = unpacked(&file, content);
             let whole = content
                 .iter()
                 .rposition(|byte| *byte == b'\n')
@@ -78,29 +66,4 @@ impl LogTail {
         }
         Ok(lines)
     }
-}
-
-/// The log and its rotated files: `audit.log`, `audit-2026-11-24T07-00-00.000.log`, the same with `.gz`;
-/// the live file last.
-fn family(node: &dyn Node, path: &str) -> Vec<String> {
-    let directory = parent(path);
-    let name = base(path);
-    let (stem, ending) = match name.rfind('.') {
-        Some(cut) if cut > 0 => name.split_at(cut),
-        _ => (name.as_str(), ""),
-    };
-    let prefix = format!("{stem}-");
-    let mut files: Vec<String> = node
-        .list(&directory)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|file| {
-            file.starts_with(&prefix)
-                && (file.ends_with(ending) || file.ends_with(&format!("{ending}.gz")))
-        })
-        .map(|file| format!("{directory}/{file}"))
-        .collect();
-    files.sort();
-    files.push(path.to_owned());
-    files
 }

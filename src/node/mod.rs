@@ -88,6 +88,13 @@ pub trait Node: Send + Sync {
     /// When it is no directory or the node cannot be reached.
     fn list(&self, path: &str) -> Result<Vec<String>, NodeError>;
 
+    /// The user id that what is at a path belongs to on the node (0 is root); links are followed. Nothing where
+    /// nothing is, or where the engine cannot tell.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    fn owner(&self, path: &str) -> Result<Option<u32>, NodeError>;
+
     /// Runs a command on the node.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::attempt::AttemptKind;
+use super::check_lint::check_problems;
 use super::coverage::{self, Group};
-use super::definition::{Check, Layer};
 use super::error::ScenarioError;
 use super::load::Scenario;
 use super::resolved::Resolved;
@@ -265,37 +265,5 @@ impl Linter<'_> {
                 );
             }
         }
-    }
-}
-
-/// What is wrong with a check by itself.
-fn check_problems(check: &Check) -> Vec<String> {
-    use Layer::{Entries, Files, Log, Manifest, Process};
-    let kinds: [(&str, bool, &[Layer]); 9] = [
-        ("flag", check.flag.is_some(), &[Manifest, Process]),
-        ("mount", check.mount.is_some(), &[Manifest]),
-        ("readable", check.readable.is_some(), &[Manifest]),
-        ("running", check.running.is_some(), &[Process]),
-        ("sees", check.sees.is_some(), &[Files]),
-        ("policy", check.policy.is_some(), &[Files]),
-        ("log", check.log.is_some(), &[Log]),
-        ("probes", check.probes.is_some(), &[Entries]),
-        ("unchanged", check.unchanged.is_some(), &[Manifest, Process]),
-    ];
-    let set: Vec<_> = kinds.iter().filter(|(_, set, _)| *set).collect();
-    let [(name, _, layers)] = set.as_slice() else {
-        return vec![format!(
-            "it has {} kinds; exactly one of {} is needed",
-            set.len(),
-            kinds.map(|(name, ..)| format!("`{name}`")).join(", ")
-        )];
-    };
-    if layers.contains(&check.layer) {
-        Vec::new()
-    } else {
-        vec![format!(
-            "`{name}` does not belong to the layer `{}`",
-            check.layer.name()
-        )]
     }
 }

@@ -4,14 +4,20 @@
 //! scenario works on every engine unless it says why not.
 
 pub mod attempt;
+pub mod check;
+mod check_lint;
 pub mod coverage;
 pub mod definition;
 pub mod error;
+pub mod evidence;
 pub mod lint;
 pub mod load;
+pub mod log_files;
+pub mod log_filter;
 pub mod manifest_edit;
 pub mod manifest_text;
 pub mod play;
+pub mod quantity;
 pub mod request;
 pub mod resolved;
 pub mod setup;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::definition::UnchangedCheck;
+use super::evidence::Evidence;
 use super::play::play;
 use super::resolved::Resolved;
 use crate::node::{Node, NodeError, NodeFile};
@@ -27,6 +28,9 @@ pub struct Baseline {
     pub files: BTreeMap<String, String>,
     /// The objects of the setup.
     pub objects: Vec<serde_json::Value>,
+    /// What `kept` checks must find again, by the check's id.
+    #[serde(default)]
+    pub evidence: BTreeMap<String, Evidence>,
 }
 
 /// Why a setup or an attempt could not be carried out.
@@ -102,6 +106,11 @@ impl Resolved {
             }
         }
         for check in &self.definition.checks {
+            if let Some(kept) = &check.kept
+                && let Some(evidence) = Evidence::take(node, kept)?
+            {
+                baseline.evidence.insert(check.id.clone(), evidence);
+            }
             let Some(UnchangedCheck { files, policy, .. }) = &check.unchanged else {
                 continue;
             };

@@ -25,6 +25,9 @@ const MANIFESTS: &str = "/etc/kubernetes/manifests";
 struct Inner {
     files: BTreeMap<String, (Vec<u8>, u64)>,
     dirs: BTreeSet<String>,
+    /// Permission bits, where they are not those of a new file (0600) or directory (0755).
+    modes: BTreeMap<String, u32>,
+    owners: BTreeMap<String, u32>,
     next_inode: u64,
     /// The manifest that was acted upon, if any.
     acted: Option<Vec<u8>>,
@@ -55,6 +58,11 @@ impl FakeNode {
             .unwrap();
         node
     }
+
+    /// Gives a file to a user of the node.
+    pub fn chown(&self, path: &str, user: u32) {
+        self.0.lock().unwrap().owners.insert(clean(path), user);
+    }
 }
 
 impl Inner {
@@ -76,10 +84,19 @@ impl Inner {
 
     fn get(&self, path: &str) -> NodeFile {
         let path = clean(path);
-        match self.files.get(&path) {
-            Some(file) => as_file(file),
-            None if self.dirs.contains(&path) => NodeFile::Directory { mode: 0o755 },
-            None => NodeFile::Missing,
+        let bits = self.modes.get(&path).copied();
+        match (self.files.get(&path), bits) {
+            (Some(file), None) => as_file(file),
+            (Some((content, inode)), Some(mode)) => NodeFile::File {
+                content: content.clone(),
+                size: content.len() as u64,
+                mode,
+                inode: *inode,
+            },
+            (None, bits) if self.dirs.contains(&path) => NodeFile::Directory {
+                mode: bits.unwrap_or(0o755),
+            },
+            (None, _) => NodeFile::Missing,
         }
     }
 
@@ -247,7 +264,10 @@ impl Node for FakeNode {
     fn change(&self, path: &str, change: FileChange<'_>) -> Result<(), NodeError> {
         let mut inner = self.0.lock().unwrap();
         match change {
-            FileChange::Write { content, .. } => inner.put(path, content.to_vec(), false),
+            FileChange::Write { content, mode } => {
+                inner.put(path, content.to_vec(), false);
+                inner.modes.insert(clean(path), mode);
+            }
             FileChange::Append { content, .. } => {
                 let mut whole = match inner.get(path) {
                     NodeFile::File { content, .. } => content,
@@ -256,14 +276,40 @@ impl Node for FakeNode {
                 whole.extend_from_slice(content);
                 inner.put(path, whole, true);
             }
-            FileChange::Directory { .. } => {
+            FileChange::Directory { mode } => {
                 let mut dir = clean(path);
+                inner.modes.insert(dir.clone(), mode);
                 while inner.dirs.insert(dir.clone()) && dir != "/" {
                     dir = parent(&dir);
                 }
             }
             FileChange::Remove => {
-                inner.files.remove(&clean(path));
+                let (path, within) = (clean(path), format!("{}/", clean(path)));
+                let gone = |at: &String| *at == path || at.starts_with(&within);
+                inner.files.retain(|at, _| !gone(at));
+                inner.dirs.retain(|at| !gone(at));
+                inner.modes.retain(|at, _| !gone(at));
+            }
+            FileChange::Mode(mode) => {
+                inner.modes.insert(clean(path), mode);
+            }
+            FileChange::Rename { to } => {
+                let (from, to) = (clean(path), clean(to));
+                let moved = |at: &String| match at.strip_prefix(&from) {
+                    Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{to}{rest}"),
+                    _ => at.clone(),
+                };
+                inner.files = inner
+                    .files
+                    .iter()
+                    .map(|(at, f)| (moved(at), f.clone()))
+                    .collect();
+                inner.dirs = inner.dirs.iter().map(moved).collect();
+                inner.modes = inner.modes.iter().map(|(at, m)| (moved(at), *m)).collect();
+                let mut dir = parent(&to);
+                while inner.dirs.insert(dir.clone()) && dir != "/" {
+                    dir = parent(&dir);
+                }
             }
             other => return Err(NodeError::Refused(format!("no {other:?} here"))),
         }
@@ -275,9 +321,15 @@ impl Node for FakeNode {
         Ok(inner
             .files
             .keys()
-            .filter(|file| parent(file) == clean(path))
+            .chain(&inner.dirs)
+            .filter(|file| parent(file) == clean(path) && *file != "/")
             .filter_map(|file| file.rsplit('/').next().map(str::to_owned))
             .collect())
+    }
+
+    fn owner(&self, path: &str) -> Result<Option<u32>, NodeError> {
+        let inner = self.0.lock().unwrap();
+        Ok(Some(inner.owners.get(&clean(path)).copied().unwrap_or(0)))
     }
 
     fn exec(&self, _: &[String], _: &[u8]) -> Result<ExecOutput, NodeError> {

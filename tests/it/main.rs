@@ -8,6 +8,7 @@
 )]
 
 mod cheats;
+mod checks;
 mod cli_policy;
 mod clients;
 mod cluster;

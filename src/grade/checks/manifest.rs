@@ -1,10 +1,12 @@
 //! Layer 1: the manifest on disk.
 
 use super::Context;
-use crate::grade::argv::{clean, parent, same_value};
+use crate::audit::options::table;
+use crate::grade::argv::{clean, integer, parent, same_value};
 use crate::grade::pod::{ApiServerPod, Target};
 use crate::grade::report::Outcome;
 use crate::scenario::definition::{FlagCheck, MountCheck};
+use crate::scenario::quantity::Quantity;
 use crate::scenario::setup::MANIFEST;
 
 const EDIT: &str = "sudo vim /etc/kubernetes/manifests/kube-apiserver.yaml";
@@ -39,10 +41,27 @@ pub fn flag(context: &Context<'_>, check: &FlagCheck) -> Outcome {
 
 /// `--name=value` in words.
 pub(super) fn wanted(check: &FlagCheck, place: &str) -> String {
-    match &check.equals {
-        Some(value) => format!("--{}={value} {place}", check.name),
-        None => format!("--{} {place}", check.name),
+    if check.absent {
+        return format!("no --{} {place}", check.name);
     }
+    let mut conditions = Vec::new();
+    if !check.one_of.is_empty() {
+        conditions.push(format!("one of {}", check.one_of.join(", ")));
+    }
+    let number = |quantity: &Option<Quantity>| quantity.as_ref()?.number().ok();
+    conditions.extend(number(&check.at_least).map(|least| format!("at least {least}")));
+    conditions.extend(number(&check.at_most).map(|most| format!("at most {most}")));
+    let value = check
+        .equals
+        .as_ref()
+        .map(|value| format!("={value}"))
+        .unwrap_or_default();
+    let more = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", conditions.join(", "))
+    };
+    format!("--{}{value}{more} {place}", check.name)
 }
 
 /// Compares a flag's value.
@@ -52,19 +71,54 @@ pub(super) fn compare(
     expected: String,
     next: &str,
 ) -> Outcome {
-    let Some(got) = got else {
-        return Outcome::fail(expected, format!("--{} is not set", check.name), next);
+    if check.absent {
+        return match got {
+            None => Outcome::pass(expected, format!("--{} is not set", check.name)),
+            Some(got) => Outcome::fail(expected, format!("--{}={got}", check.name), next),
+        };
+    }
+    let default = || {
+        let flag = table::find(&check.name).filter(|_| check.default_counts)?;
+        Some(flag.default_value().text())
     };
-    let seen = format!("--{}={got}", check.name);
-    let fits = match &check.equals {
-        Some(value) => same_value(got, value),
-        None => !got.is_empty(),
+    let (got, seen) = match (got, default()) {
+        (Some(got), _) => (got.to_owned(), format!("--{}={got}", check.name)),
+        (None, Some(default)) => {
+            let seen = format!("--{} is not set: its default is {default}", check.name);
+            (default, seen)
+        }
+        (None, None) => {
+            return Outcome::fail(expected, format!("--{} is not set", check.name), next);
+        }
     };
-    if fits {
+    if fits(check, &got) {
         Outcome::pass(expected, seen)
     } else {
         Outcome::fail(expected, seen, next)
     }
+}
+
+fn fits(check: &FlagCheck, got: &str) -> bool {
+    let number = || integer(got).and_then(|number| u64::try_from(number).ok());
+    let bound = |quantity: &Option<Quantity>, holds: fn(u64, u64) -> bool| match quantity {
+        None => true,
+        Some(quantity) => match (number(), quantity.number()) {
+            (Some(got), Ok(bound)) => holds(got, bound),
+            _ => false,
+        },
+    };
+    let equal = check
+        .equals
+        .as_ref()
+        .is_none_or(|value| same_value(got, value));
+    let one = check.one_of.is_empty() || check.one_of.iter().any(|value| same_value(got, value));
+    // What must only be set must be set to something.
+    let set = check.equals.is_some() || !got.is_empty();
+    equal
+        && one
+        && set
+        && bound(&check.at_least, |got, least| got >= least)
+        && bound(&check.at_most, |got, most| got <= most)
 }
 
 /// A file of the node reaches the container where a flag points.

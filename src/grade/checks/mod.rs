@@ -1,5 +1,7 @@
 //! The kinds of checks. Each looks at facts gathered before and says what was expected and seen.
 
+mod budget;
+mod evidence;
 pub mod files;
 pub mod log;
 pub mod manifest;
@@ -48,10 +50,10 @@ impl Context<'_> {
 /// Makes a check.
 #[must_use]
 pub fn run(context: &Context<'_>, check: &Check) -> Outcome {
-    let down = if check.layer > Layer::Process {
-        context.facts.down()
-    } else {
+    let down = if check.is_still() {
         None
+    } else {
+        context.facts.down()
     };
     if let Some(by) = down {
         return Outcome::blocked(expected(check), by, context.facts.where_to_look());
@@ -85,6 +87,18 @@ pub fn run(context: &Context<'_>, check: &Check) -> Outcome {
     }
     if let Some(unchanged) = &check.unchanged {
         return unchanged::unchanged(context, unchanged);
+    }
+    if let Some(mode) = &check.mode {
+        return evidence::mode(context, mode);
+    }
+    if let Some(kept) = &check.kept {
+        return evidence::kept(context, &check.id, kept);
+    }
+    if let Some(never) = &check.never {
+        return evidence::never(context, never);
+    }
+    if let Some(budget) = &check.budget {
+        return budget::budget(context, budget, check.layer);
     }
     Outcome::blocked(
         check.title.clone(),

@@ -191,6 +191,16 @@ impl Node for EmbeddedNode {
         self.files.list(path).map_err(failed(path))
     }
 
+    fn owner(&self, path: &str) -> Result<Option<u32>, NodeError> {
+        // Whoever the node root belongs to is root of the node.
+        let root = self.files.metadata("/").map_err(failed("/"))?.uid();
+        Ok(match self.files.metadata(path) {
+            Ok(metadata) if metadata.uid() == root => Some(0),
+            Ok(metadata) => Some(metadata.uid()),
+            Err(_) => None,
+        })
+    }
+
     fn exec(&self, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError> {
         inside::capture(&self.config, argv, stdin)
     }

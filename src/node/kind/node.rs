@@ -170,6 +170,13 @@ impl Node for KindNode {
         files::list(&self.session, path)
     }
 
+    fn owner(&self, path: &str) -> Result<Option<u32>, NodeError> {
+        let argv = ["stat", "-L", "-c", "%u", "--", path].map(str::to_owned);
+        let output = self.exec(&argv, &[])?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.trim().parse().ok().filter(|_| output.code == 0))
+    }
+
     fn exec(&self, argv: &[String], stdin: &[u8]) -> Result<ExecOutput, NodeError> {
         let seconds = COMMAND.as_secs().to_string();
         let mut words = vec!["n_run", &seconds];

@@ -4,19 +4,25 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::catalogue::{self, Entry, FilterArgs};
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use crate::exit::Exit;
+use crate::lab::progress::Stage;
 use crate::lab::{Error, Home, Record};
-use crate::scenario::Scenario;
+use crate::scenario::coverage::Group;
 use crate::style::Style;
 
 /// Arguments of `ckslab list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   ckslab list
+  ckslab list --group troubleshoot --progress failed
+  ckslab list --skill rotation --difficulty easy
   ckslab list -o json
   ckslab list --scenarios ./my-scenarios")]
 pub struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Directory of your own scenarios, shown beside the embedded ones
@@ -36,6 +42,8 @@ struct Row {
     id: String,
     title: String,
     summary: String,
+    /// Kind of work; null for free play.
+    group: Option<Group>,
     difficulty: &'static str,
     minutes: u32,
     points: u32,
@@ -44,6 +52,8 @@ struct Row {
     /// null where it was never started.
     lab: Option<&'static str>,
     active: bool,
+    /// `new`, `started`, `failed` (graded, never passed) or `passed`, labs that were removed included.
+    progress: Stage,
     /// Best grade so far in percent.
     best_percent: Option<f64>,
     /// Whether it was ever passed.
@@ -59,10 +69,10 @@ struct Row {
 pub fn run(args: &ListArgs) -> anyhow::Result<Exit> {
     let home = Home::find()?;
     let active = home.active();
-    let scenarios = Scenario::all(args.scenarios.as_deref()).map_err(Error::from)?;
-    let rows: Vec<Row> = scenarios
+    let rows: Vec<Row> = catalogue::entries(&home, args.scenarios.as_deref())?
         .into_iter()
-        .map(|scenario| row(&home, active.as_deref(), scenario))
+        .filter(|entry| args.filter.shows(entry))
+        .map(|entry| row(&home, active.as_deref(), entry))
         .collect();
     match args.output.output {
         Format::Json => output::print_json(&Report {
@@ -70,13 +80,14 @@ pub fn run(args: &ListArgs) -> anyhow::Result<Exit> {
             active,
             scenarios: rows,
         })?,
-        Format::Text => output::print(&text(&rows, Style::stdout()))?,
+        Format::Text => output::print(&text(&rows, args.filter.is_empty(), Style::stdout()))?,
     }
     Ok(Exit::Ok)
 }
 
-fn row(home: &Home, active: Option<&str>, scenario: Scenario) -> Row {
-    let definition = scenario.definition;
+fn row(home: &Home, active: Option<&str>, entry: Entry) -> Row {
+    let definition = entry.scenario.definition;
+    let progress = entry.progress;
     let dir = home.lab(&definition.id);
     let loaded = Record::load(&dir);
     let lab = match &loaded {
@@ -93,12 +104,10 @@ fn row(home: &Home, active: Option<&str>, scenario: Scenario) -> Row {
     let grades = record.as_ref().map(|r| r.grades.as_slice()).unwrap_or(&[]);
     Row {
         active: active == Some(definition.id.as_str()),
-        best_percent: grades
-            .iter()
-            .filter(|grade| grade.max > 0.0)
-            .map(|grade| (grade.score / grade.max * 1000.0).round() / 10.0)
-            .max_by(f64::total_cmp),
-        passed: grades.iter().any(|grade| grade.passed),
+        best_percent: progress.best_percent,
+        passed: progress.stage() == Stage::Passed,
+        progress: progress.stage(),
+        group: definition.group,
         passed_now: grades
             .iter()
             .any(|grade| grade.passed && since.is_some_and(|since| grade.at >= since)),
@@ -113,53 +122,75 @@ fn row(home: &Home, active: Option<&str>, scenario: Scenario) -> Row {
     }
 }
 
-fn text(rows: &[Row], style: Style) -> String {
-    let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
+fn text(rows: &[Row], all: bool, style: Style) -> String {
     let mut out = String::new();
-    for row in rows {
-        let pad = " ".repeat(width - row.id.len());
-        let size = if row.points == 0 {
-            "free play".to_owned()
-        } else {
-            format!("{}, {} min", row.difficulty, row.minutes)
-        };
-        let mut state = Vec::new();
-        match row.lab {
-            Some("damaged") => state.push(format!("damaged: ckslab reset {}", row.id)),
-            Some("newer") => state.push("of a newer ckslab".to_owned()),
-            Some(lab) => state.push(lab.to_owned()),
-            None => {}
-        }
-        if row.active {
-            state.push("active".to_owned());
-        }
-        if row.passed_now {
-            state.push("passed".to_owned());
-        } else if row.passed {
-            state.push("solved before".to_owned());
-        } else if let Some(best) = row.best_percent {
-            state.push(format!("best {best} %"));
-        }
-        let state = if state.is_empty() {
-            String::new()
-        } else {
-            format!("  [{}]", state.join(", "))
-        };
-        out.push_str(&format!(
-            "{}{pad}  {}  {}{}\n",
-            style.code(&row.id),
-            row.title,
-            style.faint(&format!("({size})")),
-            style.good(&state)
-        ));
+    if rows.is_empty() {
+        out.push_str("no scenario is like that\n\n");
+        out.push_str(&format!("{} ckslab list\n", style.strong("next:")));
+        return out;
     }
-    out.push_str(&format!(
-        "\n{} ckslab start {}\n",
-        style.strong("next:"),
-        rows.iter()
-            .find(|row| !row.passed && row.points > 0)
-            .or(rows.first())
-            .map_or("ID", |row| row.id.as_str())
-    ));
+    let width = rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
+    let groups = Group::ALL.iter().copied().map(Some).chain([None]);
+    for group in groups {
+        let mut members = rows.iter().filter(|row| row.group == group).peekable();
+        if members.peek().is_none() {
+            continue;
+        }
+        let heading = group.map_or("free play and others", Group::name);
+        out.push_str(&format!("{}\n", style.strong(heading)));
+        for row in members {
+            out.push_str(&line(row, width, style));
+        }
+        out.push('\n');
+    }
+    let next = rows
+        .iter()
+        .find(|row| !row.passed && row.points > 0)
+        .or(rows.first())
+        .map_or("ID", |row| row.id.as_str());
+    out.push_str(&format!("{} ckslab start {next}", style.strong("next:")));
+    if all {
+        out.push_str(", or ckslab next: it knows what you failed and what you have not seen");
+    }
+    out.push('\n');
     out
+}
+
+fn line(row: &Row, width: usize, style: Style) -> String {
+    let pad = " ".repeat(width.saturating_sub(row.id.len()));
+    let size = if row.points == 0 {
+        "free play".to_owned()
+    } else {
+        format!("{}, {} min", row.difficulty, row.minutes)
+    };
+    let mut state = Vec::new();
+    match row.lab {
+        Some("damaged") => state.push(format!("damaged: ckslab reset {}", row.id)),
+        Some("newer") => state.push("of a newer ckslab".to_owned()),
+        Some(lab) => state.push(lab.to_owned()),
+        None => {}
+    }
+    if row.active {
+        state.push("active".to_owned());
+    }
+    if row.passed_now {
+        state.push("passed".to_owned());
+    } else if row.passed {
+        state.push("solved before".to_owned());
+    } else if let Some(best) = row.best_percent {
+        state.push(format!("best {best} %"));
+    }
+    let state = if state.is_empty() {
+        String::new()
+    } else {
+        format!("  [{}]", state.join(", "))
+    };
+    format!(
+        "  {}{pad}  {:<7}  {}  {}{}\n",
+        style.code(&row.id),
+        row.progress.name(),
+        row.title,
+        style.faint(&format!("({size})")),
+        style.good(&state)
+    )
 }

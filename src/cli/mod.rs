@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::style::Style;
 
 pub mod audit_log;
+pub mod catalogue;
 pub mod completions;
 pub mod cp;
 pub mod doctor;
@@ -20,6 +21,7 @@ pub mod grade;
 pub mod hint;
 pub mod list;
 pub mod markdown;
+pub mod next;
 pub mod node_enter;
 pub mod node_process;
 pub mod output;
@@ -66,6 +68,8 @@ pub struct Cli {
 pub enum Command {
     /// Show the scenarios and the labs started from them
     List(list::ListArgs),
+    /// Say which scenario to take now, and why
+    Next(next::NextArgs),
     /// Start a scenario, or go on with one that was stopped
     Start(start::StartArgs),
     /// Show what is asked
@@ -209,6 +213,7 @@ fn variable_to_blame(error: &clap::Error) -> Option<&'static str> {
 fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
     match command {
         Command::List(args) => list::run(&args),
+        Command::Next(args) => next::run(&args, began),
         Command::Start(args) => start::run(&args, began),
         Command::Task(args) => task::run(&args),
         Command::Grade(args) => grade::run(&args),

@@ -1,19 +1,22 @@
 //! `ckslab start`: starts a scenario.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap_complete::engine::ArgValueCandidates;
 use serde::Serialize;
 
+use super::catalogue::{self, GroupArgs};
 use super::failure::Failure;
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use super::status;
 use crate::exit::Exit;
 use crate::lab::config::Settings;
+use crate::lab::progress::Stage;
 use crate::lab::{Error, Home, Lab, Plan, Started};
 use crate::node::engine::{Choice, Engine, Pace, Wishes};
 use crate::scenario::Scenario;
+use crate::scenario::coverage::Group;
 use crate::style::Style;
 
 /// Arguments of `ckslab start`.
@@ -21,11 +24,25 @@ use crate::style::Style;
 #[command(after_help = "Examples:
   ckslab start audit-03
   ckslab start audit-01 --seed 7 --pace real
+  ckslab start --random --group troubleshoot
   ckslab start sandbox -o json")]
 pub struct StartArgs {
     /// Scenario, as `ckslab list` shows it
-    #[arg(value_name = "ID", add = ArgValueCandidates::new(super::target::scenario_names))]
-    id: String,
+    #[arg(value_name = "ID", required_unless_present = "random",
+        add = ArgValueCandidates::new(super::target::scenario_names))]
+    id: Option<String>,
+    /// Start any of those you have not passed yet; of all, where you passed every one
+    #[arg(long, conflicts_with = "id")]
+    random: bool,
+    /// With --random: one of this kind of work
+    #[arg(
+        long,
+        value_enum,
+        value_name = "GROUP",
+        requires = "random",
+        conflicts_with = "id"
+    )]
+    group: Option<Group>,
     /// What provides the node [default: auto]
     #[arg(long, value_enum, env = "CKSLAB_ENGINE", value_name = "ENGINE")]
     engine: Option<Choice>,
@@ -135,9 +152,62 @@ impl Report {
 /// When there is no such scenario, or its lab cannot be started.
 pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
     let home = Home::find()?;
-    let settings = Settings::load(&home).map_err(Failure::usage)?;
-    let scenario = Scenario::find(&args.id, args.scenarios.as_deref()).map_err(Error::from)?;
-    let engine = choose_engine(args, &settings, &home)?;
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => any(args, &home)?,
+    };
+    start(args, &id, &home, began)
+}
+
+/// Starts a scenario as `ckslab start ID` does.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn begin(
+    id: &str,
+    scenarios: Option<&Path>,
+    output: OutputArgs,
+    began: Instant,
+) -> anyhow::Result<Exit> {
+    use clap::Parser;
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        start: StartArgs,
+    }
+    // Parsed, so that what the environment says counts here too.
+    let mut args = Line::try_parse_from(["start", id])?.start;
+    args.scenarios = scenarios.map(Path::to_path_buf);
+    args.output = output;
+    start(&args, id, &Home::find()?, began)
+}
+
+/// Any scenario that was not passed yet.
+fn any(args: &StartArgs, home: &Home) -> anyhow::Result<String> {
+    let group = GroupArgs { group: args.group };
+    let entries = catalogue::graded(home, args.scenarios.as_deref(), group)?;
+    let open: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.progress.stage() != Stage::Passed)
+        .collect();
+    let among = if open.is_empty() {
+        entries.iter().collect()
+    } else {
+        open
+    };
+    let chosen = rand::random_range(0..among.len().max(1));
+    let id = among
+        .get(chosen)
+        .map(|entry| entry.id())
+        .unwrap_or_default();
+    output::note(&format!("chosen of {}: {id}", among.len()));
+    Ok(id.to_owned())
+}
+
+fn start(args: &StartArgs, id: &str, home: &Home, began: Instant) -> anyhow::Result<Exit> {
+    let settings = Settings::load(home).map_err(Failure::usage)?;
+    let scenario = Scenario::find(id, args.scenarios.as_deref()).map_err(Error::from)?;
+    let engine = choose_engine(args, id, &settings, home)?;
     let plan = Plan {
         scenario: &scenario,
         scenarios: args.scenarios.as_deref(),
@@ -151,7 +221,7 @@ pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
         default_pace: settings.pace.unwrap_or_default(),
         wishes: args.kind.wishes(&settings)?,
     };
-    let (lab, started) = Lab::start(&home, &plan)?;
+    let (lab, started) = Lab::start(home, &plan)?;
     let report = Report::of(&lab, began)?;
     match args.output.output {
         Format::Json => output::print_json(&report)?,
@@ -161,7 +231,12 @@ pub fn run(args: &StartArgs, began: Instant) -> anyhow::Result<Exit> {
 }
 
 /// Decides the engine: flag and environment first, then the configuration file, then `auto`.
-fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::Result<Engine> {
+fn choose_engine(
+    args: &StartArgs,
+    id: &str,
+    settings: &Settings,
+    home: &Home,
+) -> anyhow::Result<Engine> {
     let choice = match (args.engine, settings.engine.as_deref()) {
         (Some(choice), _) => choice,
         (None, Some(name)) => clap::ValueEnum::from_str(name, false).map_err(|_| {
@@ -173,7 +248,7 @@ fn choose_engine(args: &StartArgs, settings: &Settings, home: &Home) -> anyhow::
         })?,
         (None, None) => Choice::Auto,
     };
-    let engine = Engine::choose(choice).map_err(Error::engine(&args.id))?;
+    let engine = Engine::choose(choice).map_err(Error::engine(id))?;
     if choice == Choice::Auto {
         output::note(&format!(
             "engine: {}, chosen by auto (to change it: --engine, CKSLAB_ENGINE, or engine = ... in {})",

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::home::{is_id, private_dir, write_private};
 use super::lock::LabLock;
+use super::progress::Progress;
 use super::record::{FORMAT, Grade};
 use super::{Error, Home, Record, at};
 use crate::node::engine::{Engine, LabNode, Order, Pace, Wishes, tell};
@@ -153,6 +154,10 @@ impl Lab {
         if lab.record.stopped {
             lab.record.stopped = false;
             lab.record.save(&lab.dir)?;
+        }
+        if started == Started::New {
+            // A diary that cannot be written is no reason not to practise.
+            let _ = Progress::started(home, &lab.record.scenario);
         }
         home.set_active(id)?;
         Ok((lab, started))
@@ -316,14 +321,16 @@ impl Lab {
     /// # Errors
     /// When the record cannot be written.
     pub fn add_grade(&mut self, score: f64, max: f64, passed: bool) -> Result<(), Error> {
-        self.update(|record| {
-            record.add_grade(Grade {
-                at: Timestamp::now(),
-                score,
-                max,
-                passed,
-            });
-        })
+        let grade = Grade {
+            at: Timestamp::now(),
+            score,
+            max,
+            passed,
+        };
+        self.update(|record| record.add_grade(grade.clone()))?;
+        // The lab's record has it; the diary may be lost.
+        let _ = Progress::graded(&self.home, &self.record.scenario, &grade);
+        Ok(())
     }
 
     /// The lab's node.

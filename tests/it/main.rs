@@ -31,6 +31,7 @@ mod overload;
 mod pace;
 mod pipeline;
 mod policy_properties;
+mod progress;
 mod random_requests;
 mod registry;
 mod replay;

@@ -29,6 +29,7 @@ pub mod policy;
 pub mod reset;
 pub mod scenario;
 pub mod shell;
+pub mod sink_process;
 pub mod solution;
 pub mod start;
 pub mod status;
@@ -114,6 +115,9 @@ pub enum Command {
     /// A process that becomes a command of the node.
     #[command(hide = true, name = crate::node::embedded::inside::SUBCOMMAND)]
     NodeEnter(node_enter::NodeEnterArgs),
+    /// A webhook receiver on a node.
+    #[command(hide = true, name = crate::node::sink::process::SUBCOMMAND)]
+    SinkProcess(sink_process::SinkProcessArgs),
 }
 
 /// Runs the command line of this process.
@@ -235,6 +239,7 @@ fn run(command: Command, began: Instant) -> anyhow::Result<Exit> {
         Command::Version(args) => version::run(&args),
         Command::NodeProcess(args) => node_process::run(&args),
         Command::NodeEnter(args) => node_enter::run(&args),
+        Command::SinkProcess(args) => sink_process::run(&args),
     }
 }
 

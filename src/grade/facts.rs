@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::argv::Flags;
+use super::argv::{Flags, clean};
 use super::pod::ApiServerPod;
 use crate::audit::policy::{LoadError, Loaded, load};
 use crate::node::{ApiServerState, ContainerPhase, Node, NodeError, NodeFile};
 use crate::scenario::setup::{MANIFEST, MANIFESTS};
+use crate::scenario::step::{RunSink, Step};
 
 /// The node as it is.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Facts {
     pub policy: Option<PolicySeen>,
     /// Files that checks compare, as they are on the node.
     pub files: BTreeMap<String, NodeFile>,
+    /// The webhook receivers that the scenario runs on the node.
+    pub sinks: Vec<RunSink>,
 }
 
 /// The policy file as the API server sees it.
@@ -97,7 +100,29 @@ impl Facts {
             flags,
             policy,
             files: BTreeMap::new(),
+            sinks: Vec::new(),
         })
+    }
+
+    /// As [`Facts::gather`], with the receivers of a scenario.
+    ///
+    /// # Errors
+    /// When the node cannot be asked.
+    pub fn gather_with(
+        node: &dyn Node,
+        state: ApiServerState,
+        setup: &[Step],
+    ) -> Result<Self, NodeError> {
+        let sinks = setup.iter().filter_map(|step| step.sink.clone()).collect();
+        let facts = Self::gather(node, state)?;
+        Ok(Self { sinks, ..facts })
+    }
+
+    /// The receiver whose file this is.
+    #[must_use]
+    pub fn sink(&self, path: &str) -> Option<&RunSink> {
+        let at = |sink: &&RunSink| clean(&sink.entries) == clean(path);
+        self.sinks.iter().find(at)
     }
 
     /// Whether a process runs.

@@ -117,7 +117,7 @@ pub fn grade_with(
         {
             state = recovered;
         }
-        let facts = Facts::gather(node, state)?;
+        let facts = Facts::gather_with(node, state, &definition.setup)?;
 
         let mut volley = Volley::default();
         let mut fresh = Vec::new();
@@ -281,15 +281,23 @@ fn probe(
     }
     let volley = probes::send(&resolved.definition.probes, reference, courier);
     // Where the API server writes elsewhere, or nothing at all, there is nothing to wait for.
-    let writes = facts.policy.is_some()
-        && tails
-            .iter()
-            .any(|tail| checks::log::is_own_log(node, facts, tail.path()).is_ok());
-    // With the batch mode of the log backend the entries may take as long as a batch may wait.
-    let limit = match facts.flags.get("audit-log-mode") {
-        _ if !writes => Duration::ZERO,
-        Some("batch") => options.entries + Duration::from_secs(32),
-        _ => options.entries,
+    let written = tails
+        .iter()
+        .map(LogTail::path)
+        .filter(|path| checks::log::is_own_log(node, facts, path).is_ok());
+    let written: Vec<&str> = written.filter(|_| facts.policy.is_some()).collect();
+    // In batch mode, which is the default of the webhook, entries may take as long as a batch may wait.
+    let batched = written.iter().any(|path| match facts.sink(path) {
+        Some(_) => !matches!(
+            facts.flags.get("audit-webhook-mode"),
+            Some("blocking" | "blocking-strict")
+        ),
+        None => facts.flags.get("audit-log-mode") == Some("batch"),
+    });
+    let limit = match (written.is_empty(), batched) {
+        (true, _) => Duration::ZERO,
+        (_, true) => options.entries + Duration::from_secs(32),
+        (_, false) => options.entries,
     };
     // Every request has been answered: an entry that must not be there would be written by now, or
     // at the latest together with those that are waited for.

@@ -15,7 +15,9 @@ use super::lock::LabLock;
 use super::progress::Progress;
 use super::record::{FORMAT, Grade};
 use super::{Error, Home, Record, at};
+use crate::node::NodeError;
 use crate::node::engine::{Engine, LabNode, Order, Pace, Wishes, tell};
+use crate::scenario::setup::SetupError;
 use crate::scenario::{Baseline, Resolved, Scenario};
 
 /// What grading must know of the start, within `records`.
@@ -288,10 +290,7 @@ impl Lab {
             .map_err(|error| {
                 // Half a lab must not look like one.
                 let _ = stop(id, &self.dir);
-                Error::Setup {
-                    scenario: id.clone(),
-                    reason: error.to_string(),
-                }
+                not_set_up(id, error)
             })?;
         save_baseline(&self.dir, &baseline)?;
         let engine = self.record.engine;
@@ -544,10 +543,9 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         ));
     }
     let resolved = plan.scenario.resolve(seed)?;
-    let baseline = resolved.apply_setup(&*node).map_err(|error| Error::Setup {
-        scenario: id.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let baseline = resolved
+        .apply_setup(&*node)
+        .map_err(|error| not_set_up(id, error))?;
     save_baseline(new, &baseline)?;
     let record = Record {
         format: FORMAT,
@@ -569,6 +567,19 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
     };
     record.save(new)?;
     Ok(record)
+}
+
+/// Why a scenario was not set up: something of this machine, or of the scenario.
+fn not_set_up(scenario: &str, error: SetupError) -> Error {
+    match error {
+        SetupError::Node(NodeError::Unreachable { reason, hint }) => {
+            Error::Missing { reason, hint }
+        }
+        error => Error::Setup {
+            scenario: scenario.to_owned(),
+            reason: error.to_string(),
+        },
+    }
 }
 
 /// Whether `v1.36.1` is a `1.36`.

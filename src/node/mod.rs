@@ -12,6 +12,7 @@ pub mod courier;
 pub mod embedded;
 pub mod engine;
 pub mod kind;
+pub mod sink;
 
 pub use embedded::process::go_error_text;
 
@@ -131,6 +132,18 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// When the node refuses or cannot be reached.
     fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError>;
+
+    /// Makes a receiver for the audit webhook run on the node, from now on and whenever the node does, and writes
+    /// the certificate of its authority. One that was asked for on the same port before is replaced.
+    ///
+    /// # Errors
+    /// When the node cannot run one, with what to do.
+    fn run_sink(&self, sink: &sink::Sink) -> Result<(), NodeError> {
+        Err(NodeError::Refused(format!(
+            "this node cannot run a receiver on port {}",
+            sink.port
+        )))
+    }
 
     /// A client configuration for the lab's API server with this identity. Must be called within a
     /// tokio runtime only for the client made from it, not for the call.

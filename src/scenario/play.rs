@@ -6,8 +6,9 @@ use super::attempt::Attempt;
 use super::manifest_text;
 use super::request::ProbeUser;
 use super::setup::{MANIFEST, SetupError};
-use super::step::{KubeletAction, Requests, Step, WaitFor};
+use super::step::{KubeletAction, Requests, RunSink, Step, WaitFor};
 use crate::node::courier::{Courier, KubeCourier, Message};
+use crate::node::sink::Sink;
 use crate::node::{ContainerPhase, FileChange, Node, NodeError, NodeFile, ObjectChange};
 
 /// How long one step waits for the node.
@@ -139,6 +140,9 @@ fn cluster(node: &dyn Node, step: &Step) -> Result<(), Fault> {
     if let Some(requests) = &step.requests {
         send(node, requests)?;
     }
+    if let Some(sink) = &step.sink {
+        run_sink(node, sink)?;
+    }
     if let Some(action) = step.kubelet {
         kubelet(node, action)?;
     }
@@ -189,6 +193,24 @@ fn send(node: &dyn Node, requests: &Requests) -> Result<(), Fault> {
         Some(error) => Err(Fault::Misfit(format!("a request got no answer: {error}"))),
         None => Ok(()),
     }
+}
+
+fn run_sink(node: &dyn Node, sink: &RunSink) -> Result<(), Fault> {
+    if sink.port < 1024 {
+        let port = sink.port;
+        return Err(Fault::Misfit(format!("a sink cannot have port {port}")));
+    }
+    if !sink.url_path.starts_with('/') || sink.url_path.contains(['?', '#']) {
+        let path = &sink.url_path;
+        return Err(Fault::Misfit(format!("`{path}` is no path of a URL")));
+    }
+    node.run_sink(&Sink {
+        port: sink.port,
+        url_path: sink.url_path.clone(),
+        entries: path(&sink.entries)?.to_owned(),
+        ca: path(&sink.ca)?.to_owned(),
+    })?;
+    Ok(())
 }
 
 fn kubelet(node: &dyn Node, action: KubeletAction) -> Result<(), Fault> {

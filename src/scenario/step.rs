@@ -11,6 +11,7 @@
 //! | `manifest` | edits a static pod's manifest as a person would: [`ManifestEdit`] |
 //! | `objects`, `patch_objects`, `delete_objects` | objects of the cluster |
 //! | `requests` | requests really sent: what they leave in a log is real |
+//! | `sink` | a receiver for the audit webhook on the node |
 //! | `kubelet` | stops or starts the kubelet |
 //! | `restart`, `wait` | the API server is started anew; waits for the node |
 //!
@@ -75,6 +76,9 @@ pub struct Step {
     /// recorded as the policy of the moment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Requests>,
+    /// Runs a receiver for the API server's audit webhook on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<RunSink>,
     /// Stops or starts the kubelet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet: Option<KubeletAction>,
@@ -105,6 +109,7 @@ impl Step {
             ("patch_objects", self.patch_objects.is_some()),
             ("delete_objects", self.delete_objects.is_some()),
             ("requests", self.requests.is_some()),
+            ("sink", self.sink.is_some()),
             ("kubelet", self.kubelet.is_some()),
             ("restart", self.restart.is_some()),
             ("wait", self.wait.is_some()),
@@ -137,6 +142,9 @@ impl Step {
         paths.extend(self.symlink.iter().map(|link| &link.path));
         paths.extend(self.chmod.iter().map(|chmod| &chmod.path));
         paths.extend(self.replace.iter().map(|replace| &replace.path));
+        if let Some(sink) = &self.sink {
+            paths.extend([&sink.entries, &sink.ca]);
+        }
         paths.extend(self.manifest.iter().filter_map(|edit| edit.path.as_ref()));
         paths.into_iter().map(String::as_str).collect()
     }
@@ -191,6 +199,27 @@ pub struct Requests {
 
 fn kubectl() -> String {
     "kubectl/v1.36.2 (linux/amd64) kubernetes/0000000".to_owned()
+}
+
+/// A receiver for the API server's audit webhook: HTTPS on 127.0.0.1 of the node, with an authority of its own. It runs
+/// as long as the lab does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunSink {
+    /// Its port, from 1024 on.
+    pub port: u16,
+    /// Path of its URL; posts to other paths get 404.
+    #[serde(default = "slash")]
+    pub url_path: String,
+    /// The file of the node that gets what is posted, one event a line: checks of kind `log` and `probes`
+    /// name it as their `path`.
+    pub entries: String,
+    /// Where the certificate of its authority is written, on the node.
+    pub ca: String,
+}
+
+fn slash() -> String {
+    "/".to_owned()
 }
 
 /// A file to write.

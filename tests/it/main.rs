@@ -40,6 +40,7 @@ mod rotation;
 mod scenario;
 mod schema;
 mod server;
+mod sink;
 mod static_pod;
 mod views;
 mod walk;

@@ -1,6 +1,6 @@
 //! Layers 4 and 5: the log on the node, and fresh entries for the grader's requests.
 
-use super::{Context, files};
+use super::{Context, files, sink};
 use crate::audit::level::Level;
 use crate::grade::entries::{Problem, judge};
 use crate::grade::facts::Facts;
@@ -21,10 +21,28 @@ pub fn own_log(context: &Context<'_>, path: &str) -> Result<(), String> {
 /// # Errors
 /// Why not.
 pub fn is_own_log(node: &dyn Node, facts: &Facts, path: &str) -> Result<(), String> {
+    if let Some(receiver) = facts.sink(path) {
+        return sink::leads_to(node, facts, receiver);
+    }
     match facts.flags.text("audit-log-path") {
         None => Err("the running API server has no --audit-log-path".to_owned()),
         Some("-") => Err("the API server writes its audit log to standard output".to_owned()),
         Some(inside) => files::same_file(node, inside, path),
+    }
+}
+
+/// The command that shows why the entries do not come.
+fn where_to_look(context: &Context<'_>, path: &str) -> String {
+    match (
+        context.facts.sink(path),
+        context.facts.flags.text(sink::FLAG),
+    ) {
+        (Some(_), Some(file)) => format!("grep server: {file}"),
+        (Some(_), None) => format!(
+            "ps -o args= -C kube-apiserver | grep -o '{}[^ ]*'",
+            sink::FLAG
+        ),
+        _ => format!("ls -l {path}*"),
     }
 }
 
@@ -33,7 +51,7 @@ pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
     let path = &check.path;
     let expected = format!("the running API server's entries arrive in `{path}` on the node");
     if let Err(seen) = own_log(context, path) {
-        return Outcome::fail(expected, seen, format!("ls -l {path}*"));
+        return Outcome::fail(expected, seen, where_to_look(context, path));
     }
     let lines = context.fresh_lines(path);
     let ours = lines
@@ -46,6 +64,15 @@ pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
                 .any(|sent| line.contains(&sent.message.audit_id))
         })
         .count();
+    if ours == 0 && context.facts.sink(path).is_some() {
+        return Outcome::fail(
+            expected,
+            format!(
+                "the webhook leads to the receiver, but nothing of the grader's requests came to it: `{path}` has no entry of them"
+            ),
+            sink::WHY,
+        );
+    }
     if ours == 0 {
         return Outcome::fail(
             expected,
@@ -87,7 +114,7 @@ pub fn probes(context: &Context<'_>, check: &ProbesCheck) -> Outcome {
         return Outcome::fail(
             format!("the grader's requests are recorded as asked in `{path}`"),
             seen,
-            format!("ls -l {path}*"),
+            where_to_look(context, path),
         );
     }
     let lines = context.fresh_lines(path);

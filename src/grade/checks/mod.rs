@@ -6,6 +6,7 @@ pub mod files;
 pub mod log;
 pub mod manifest;
 pub mod process;
+pub mod sink;
 pub mod unchanged;
 
 use super::facts::Facts;

@@ -308,6 +308,7 @@ fn raise(config: &Config, lock: File) -> Result<Running, BootError> {
     // Without it (somebody else listens there) the API server says what is in its way, as a real one.
     let port = super::port::reserve(config.spec.api_port);
     tokio::spawn(super::witness::run(machine.clone(), shutdown.clone()));
+    tokio::spawn(super::sinks::run(machine.clone(), shutdown.clone()));
     let kubelet = tokio::spawn(kubelet(machine.clone(), shutdown.clone()));
     Ok(Running {
         machine,

@@ -19,11 +19,13 @@ use super::objects;
 use super::root::pki::Authority;
 use super::root::{self, kubeconfig::ClientIdentity};
 use super::runtime::rootfs::Rootfs;
+use super::sinks;
 use super::snapshot::NodeSnapshot;
 use super::store::set_aside_because;
 use super::witness;
 use crate::node::api;
 use crate::node::engine::{Access, EngineError, Entrance, Errand, LabNode, Order, Stat};
+use crate::node::sink::{Settings, Sink};
 use crate::node::{
     ApiServerState, ContainerPhase, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile,
     ObjectChange,
@@ -243,6 +245,13 @@ impl Node for EmbeddedNode {
                 objects::leave(&self.config.state_dir, changes).map_err(failed("objects to change"))
             }
         }
+    }
+
+    fn run_sink(&self, sink: &Sink) -> Result<(), NodeError> {
+        let (settings, ca) = Settings::mint(sink)?;
+        let runs = self.liveness() != Liveness::Down;
+        sinks::leave(&self.config.state_dir, &settings, runs)?;
+        self.write(&sink.ca, ca.as_bytes(), 0o644)
     }
 
     fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError> {

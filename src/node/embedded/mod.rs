@@ -20,6 +20,7 @@ pub mod ports;
 pub mod process;
 pub mod root;
 pub mod runtime;
+pub mod sinks;
 pub mod snapshot;
 pub mod sockets;
 pub mod store;

@@ -9,9 +9,9 @@ use super::lock::Lock;
 use super::node::KindNode;
 use super::provider::Provider;
 use super::record::{ClusterRecord, LabRecord, Owner, Place};
-use super::settle;
 use super::supply::{Supply, save, wake};
 use super::trouble::Trouble;
+use super::{settle, sinks};
 use crate::node::NodeError;
 use crate::node::engine::{EngineError, Order, Wishes};
 
@@ -236,26 +236,35 @@ pub fn start(lab: &str, dir: &Path) -> Result<(), EngineError> {
         }
         trouble
     })?;
+    let node = open(dir).map_err(|error| EngineError::Damaged(error.to_string()))?;
     if woken {
-        let node = open(dir).map_err(|error| EngineError::Damaged(error.to_string()))?;
         settle::booted(&node, cluster::started_at(&provider, &cluster.node));
     }
-    settle(dir)
+    settled(&node)
 }
 
-/// Waits until the node of the lab in this directory has settled.
+/// Waits until the node of the lab in this directory has settled, and its receivers run.
 ///
 /// # Errors
 /// When it cannot be asked.
 pub fn settle(dir: &Path) -> Result<(), EngineError> {
-    let node = open(dir).map_err(|error| EngineError::Damaged(error.to_string()))?;
-    settle::settle(&node).map(|_| ()).map_err(engine_error)
+    settled(&open(dir).map_err(|error| EngineError::Damaged(error.to_string()))?)
 }
 
-/// A lab is stopped: its cluster stays as it is. Says whether it ran.
+fn settled(node: &KindNode) -> Result<(), EngineError> {
+    sinks::start(node.session()).map_err(engine_error)?;
+    settle::settle(node).map(|_| ()).map_err(engine_error)
+}
+
+/// A lab is stopped: its receivers end, and its cluster stays as it is. Says whether it ran.
 #[must_use]
 pub fn stop(dir: &Path) -> bool {
-    is_running(dir)
+    let runs = is_running(dir);
+    if runs && let Ok(node) = open(dir) {
+        // A node that cannot be asked has none that matter.
+        let _ = sinks::stop(node.session());
+    }
+    runs
 }
 
 /// Deletes the cluster of the lab in this directory; gives its name.

@@ -1,6 +1,6 @@
 //! Files of the node, through a session.
 
-use std::io;
+use std::io::{self, Read as _};
 
 use rustix::io::Errno;
 
@@ -129,18 +129,43 @@ pub fn stat(session: &Session, path: &str, follow: bool) -> io::Result<Stat> {
     })
 }
 
-/// Writes a file whose directory must be there.
+/// What of a file is held in memory while it is written.
+const PIECE: u64 = 4 << 20;
+
+/// Writes a file of any size whose directory must be there, a piece at a time.
 ///
 /// # Errors
-/// When the content cannot be read or the node refuses.
+/// When the content cannot be read or the node refuses; nothing is left behind then.
 pub fn put(session: &Session, path: &str, content: &mut dyn io::Read, mode: u32) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    content.read_to_end(&mut bytes)?;
     let mode = format!("{:04o}", mode & 0o7777);
-    let output = session
-        .ask(&["n_put", &mode, path], &bytes)
-        .map_err(plain)?;
-    succeeded(path, output).map(|_| ()).map_err(plain)
+    let mut piece = Vec::new();
+    let mut next = |piece: &mut Vec<u8>| {
+        piece.clear();
+        (&mut *content).take(PIECE).read_to_end(piece)
+    };
+    let ask = |words: &[&str], stdin: &[u8]| {
+        let output = session.ask(words, stdin).map_err(plain)?;
+        succeeded(path, output).map_err(plain)
+    };
+    if (next(&mut piece)? as u64) < PIECE {
+        return ask(&["n_put", &mode, path], &piece).map(|_| ());
+    }
+    let begun = ask(&["n_put_begin", path], &[])?;
+    let new = String::from_utf8_lossy(&begun.stdout)
+        .trim_end_matches('\n')
+        .to_owned();
+    let mut write = || {
+        while !piece.is_empty() {
+            ask(&["n_put_piece", &new], &piece)?;
+            next(&mut piece)?;
+        }
+        ask(&["n_put_end", &mode, &new, path], &[])
+    };
+    write()
+        .inspect_err(|_| {
+            let _ = session.ask(&["n_remove", &new], &[]);
+        })
+        .map(|_| ())
 }
 
 /// An error of the node as one of the system.

@@ -25,6 +25,7 @@ pub mod provider;
 pub mod record;
 pub mod session;
 pub mod settle;
+pub mod sinks;
 pub mod supply;
 pub mod trouble;
 pub mod tunnel;

@@ -13,6 +13,7 @@ use super::session::Session;
 use super::{files, identity, process};
 use crate::node::api;
 use crate::node::engine::{Access, Entrance, Errand, LabNode, Stat};
+use crate::node::sink::Sink;
 use crate::node::{
     ApiServerState, ExecOutput, FileChange, Identity, Node, NodeError, NodeFile, ObjectChange,
 };
@@ -223,6 +224,10 @@ impl Node for KindNode {
     fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
         api::know(changes)?;
         api::change(self.client_config(&Identity::SuperAdmin)?, changes)
+    }
+
+    fn run_sink(&self, sink: &Sink) -> Result<(), NodeError> {
+        super::sinks::install(&self.session, sink)
     }
 
     fn client_config(&self, identity: &Identity) -> Result<kube::Config, NodeError> {

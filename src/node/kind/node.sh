@@ -98,6 +98,21 @@ n_put() {
   return 1
 }
 
+# A file that comes in pieces: begin PATH gives the name of a hidden one beside it, piece NAME adds standard
+# input to that, end MODE NAME PATH puts it in the place of the file.
+n_put_begin() {
+  local path=$1
+  if [ -L "$path" ] && [ -e "$path" ]; then path=$(readlink -f -- "$path") || return; fi
+  if [ -d "$path" ]; then echo "$path: Is a directory" >&2; return 1; fi
+  mktemp -- "$(dirname -- "$path")/.ckslab.XXXXXXXX"
+}
+n_put_piece() { cat >>"$1"; }
+n_put_end() {
+  local path=$3
+  if [ -L "$path" ] && [ -e "$path" ]; then path=$(readlink -f -- "$path") || return; fi
+  chmod -- "$1" "$2" && { [ ! -e "$path" ] || chown --reference="$path" -- "$2"; } && mv -fT -- "$2" "$path"
+}
+
 # append MODE PATH
 n_append() {
   local fresh=0
@@ -113,7 +128,9 @@ n_mode() { chmod -- "$1" "$2"; }
 n_rename() { mv -fT -- "$1" "$2"; }
 n_link() { mkdir -p -- "$(dirname -- "$2")" && ln -sT -- "$1" "$2"; }
 n_list() { [ -d "$1" ] || { stat -- "$1/." >/dev/null; return 1; }; find "$1/" -mindepth 1 -maxdepth 1 -printf '%f\0'; }
-n_journal() { journalctl -u kubelet --no-pager -q -n "$1"; }
+# journal LINES SINCE: seconds since 1970, empty for all
+n_journal() { journalctl -u kubelet --no-pager -q ${2:+--since=@$2} -n "$1"; }
+n_now() { date +%s.%6N; }
 
 # run SECONDS COMMAND...
 n_run() {
@@ -130,8 +147,9 @@ part() { # NAME FILE
 }
 
 # How the API server is: everything in one answer.
+# look PORT SINCE
 n_look() {
-  local port=$1 p comm m=/etc/kubernetes/manifests
+  local port=$1 since=$2 p comm m=/etc/kubernetes/manifests
   {
     printf 'now %s\n' "$(date +%s.%N)"
     printf 'kubelet %s\n' "$(systemctl is-active kubelet 2>/dev/null)"
@@ -149,7 +167,7 @@ n_look() {
   } >"$d/facts" 2>/dev/null
   crictl pods -o json >"$d/pods" 2>/dev/null
   crictl ps -a -o json >"$d/containers" 2>/dev/null
-  journalctl -u kubelet --no-pager -q -n 1500 -o short-unix 2>/dev/null | grep -a 'apiserver\|manifest\|file.go' | tail -n 40 >"$d/journal"
+  journalctl -u kubelet --no-pager -q ${since:+--since=@$since} -n 1500 -o short-unix 2>/dev/null | grep -a 'apiserver\|manifest\|file.go' | tail -n 40 >"$d/journal"
   curl -ks -o "$d/body" -w '%{http_code}' --max-time 3 "https://127.0.0.1:$port/readyz" >"$d/ready" 2>/dev/null
   for p in facts pods containers journal ready; do part "$p" "$d/$p"; done
 }
@@ -188,10 +206,55 @@ n_snapshot() {
   n_tree >$keep/tree
 }
 
+# Whether the receiver of a directory runs: its process id is that of our program, and of no other.
+sink_runs() {
+  local pid=
+  read -r pid 2>/dev/null <"$1/pid" || return
+  case $(readlink "/proc/$pid/exe" 2>/dev/null) in
+    "$keep/bin/ckslab"*) REPLY=$pid ;;
+    *) return 1 ;;
+  esac
+}
+
+# Starts the receivers that do not run.
+n_sinks_start() {
+  local dir i
+  for dir in $keep/sinks/*; do
+    [ -f "$dir/settings.json" ] || continue
+    sink_runs "$dir" && continue
+    rm -f "$dir/status" "$dir/pid"
+    $keep/bin/ckslab sink-process "$dir" </dev/null >"$dir/log" 2>&1 &
+    for ((i = 0; i < 200; i++)); do
+      [ -s "$dir/status" ] && break
+      kill -0 $! 2>/dev/null || break
+      sleep 0.05
+    done
+    grep -qsx ready "$dir/status" && continue
+    cat "$dir/status" "$dir/log" 2>/dev/null >&2
+    return 1
+  done
+}
+
+# Ends the receivers; with a port only the one of that.
+n_sinks_stop() {
+  local dir i
+  for dir in $keep/sinks/${1:-*}; do
+    sink_runs "$dir" || continue
+    kill "$REPLY"
+    for ((i = 0; i < 60; i++)); do
+      sink_runs "$dir" || break
+      [ $i = 40 ] && kill -9 "$REPLY"
+      sleep 0.05
+    done
+  done
+  return 0
+}
+
 # Puts the files back that were there, except those that only the API server of the lab must let go of
 # first. Says `changed` where the API server is made anew for it, `keys` where it has to be.
 n_restore() {
   [ -f $keep/pristine.tar ] || { echo 'its pristine state is not kept' >&2; return 1; }
+  n_sinks_stop && rm -rf $keep/sinks
   local m=etc/kubernetes/manifests name again=0
   tar -C / -df $keep/pristine.tar --quoting-style=literal 2>&1 |
     sed -n -e 's/^tar: \(.*\): Warning: Cannot stat: .*$/\1/p' \
@@ -219,7 +282,13 @@ n_restore() {
         cp -p -- "$d/new/$name" "/$m/.ckslab.new" && { [ ! -d "/$name" ] || rm -rf -- "/$name"; } && mv -fT -- "/$m/.ckslab.new" "/$name" || return ;;
     esac
   done <"$d/changed"
-  [ "$(systemctl is-active kubelet)" = active ] || { systemctl start kubelet; again=1; }
+  # What the kubelet reads when it starts.
+  if grep -q '^var/lib/kubelet/\|^etc/systemd/\|^etc/default/kubelet$\|^etc/kubernetes/kubelet.conf$' "$d/changed" ||
+    [ "$(systemctl is-active kubelet)" != active ]; then
+    systemctl daemon-reload
+    systemctl restart kubelet || return
+    again=1
+  fi
   [ $again = 0 ] || echo changed
 }
 
@@ -229,12 +298,29 @@ n_sweep() {
   comm -z -13 $keep/tree "$d/now" | xargs -0 -r rm -rf --
 }
 
+# The answer where there is no room for one.
+full() {
+  local why="$d: No space left on device"
+  printf '1 0 %s\n%s' ${#why} "$why"
+}
+
 while IFS= read -r -d '' n; do
   words=()
   while [ ${#words[@]} -lt "$n" ] && IFS= read -r -d '' word; do words+=("$word"); done
   IFS= read -r -d '' size || break
-  head -c "$size" >"$d/in"
+  if [ "$size" = 0 ]; then
+    : >"$d/in"
+  elif ! head -c "$size" | { cat >"$d/in" 2>/dev/null || { cat >/dev/null; false; }; }; then
+    # All of it was read: the next request begins where it should.
+    full
+    continue
+  fi
   "${words[@]}" <"$d/in" >"$d/out" 2>"$d/err"
-  printf '%s %s %s\n' $? "$(stat -c %s "$d/out")" "$(stat -c %s "$d/err")"
+  code=$?
+  if [ $code != 0 ] && [ ! -s "$d/err" ] && ! { printf x >"$d/in"; } 2>/dev/null; then
+    full
+    continue
+  fi
+  printf '%s %s %s\n' $code "$(stat -c %s "$d/out")" "$(stat -c %s "$d/err")"
   cat "$d/out" "$d/err"
 done

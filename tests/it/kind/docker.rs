@@ -9,13 +9,13 @@ use serde_json::Value;
 use crate::builder::{Outcome, Test};
 
 /// A test, and the words that start a lab on a cluster of this name.
-struct Lab {
-    test: Test,
+pub(super) struct Lab {
+    pub(super) test: Test,
     cluster: String,
 }
 
 impl Lab {
-    fn new(cluster: &str) -> Self {
+    pub(super) fn new(cluster: &str) -> Self {
         assert!(
             std::env::var_os("CKSLAB_TEST_DOCKER").is_some(),
             "these tests run under .ci/kind-standin/with-docker"
@@ -30,7 +30,7 @@ impl Lab {
         }
     }
 
-    fn start(&self, id: &str, more: &[&str]) -> Outcome {
+    pub(super) fn start(&self, id: &str, more: &[&str]) -> Outcome {
         let mut words = vec![
             "start",
             id,
@@ -47,23 +47,23 @@ impl Lab {
         self.test.run(words)
     }
 
-    fn container(&self) -> String {
+    pub(super) fn container(&self) -> String {
         format!("ckslab-{}-control-plane", self.cluster)
     }
 
     /// A command on the node.
-    fn exec(&self, words: &[&str]) -> Outcome {
+    pub(super) fn exec(&self, words: &[&str]) -> Outcome {
         let mut all = vec!["exec", "--"];
         all.extend(words);
         self.test.run(all)
     }
 
     /// A script on the node.
-    fn sh(&self, script: &str) -> String {
+    pub(super) fn sh(&self, script: &str) -> String {
         self.exec(&["sh", "-c", script]).ok().stdout
     }
 
-    fn grade(&self) -> (i32, Value) {
+    pub(super) fn grade(&self) -> (i32, Value) {
         let outcome = self.test.run(["grade", "-o", "json"]);
         (outcome.code, outcome.json())
     }
@@ -75,7 +75,7 @@ impl Drop for Lab {
     }
 }
 
-fn docker(words: &[&str]) -> bool {
+pub(super) fn docker(words: &[&str]) -> bool {
     let output = Command::new("docker").args(words).output().unwrap();
     output.status.success()
 }

@@ -2,4 +2,5 @@
 //! (ignored by default; `.ci/kind-standin/with-docker` provides one).
 
 mod docker;
+mod docker_sink;
 mod pretended;

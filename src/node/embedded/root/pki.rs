@@ -269,6 +269,42 @@ fn params(
     Ok(params)
 }
 
+/// A server's certificate and key, and the authority made for it: PEM each.
+#[derive(Debug, Clone)]
+pub struct ServerPki {
+    /// Certificate of the authority. Its key is not kept.
+    pub authority: String,
+    /// Certificate of the server.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// Makes an authority and a certificate for a server on the loopback addresses and under these names.
+///
+/// # Errors
+/// When a name cannot stand in a certificate.
+pub fn mint_server(common_name: &str, names: &[&str]) -> Result<ServerPki, Error> {
+    let now = OffsetDateTime::now_utc();
+    let authority = Authority::new(&format!("{common_name}-ca"), now)?;
+    let leaf = Leaf {
+        common_name,
+        organizations: &[],
+        usages: SERVER,
+        dns: names,
+        addresses: &[
+            IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+            IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ],
+    };
+    let (certificate, key) = authority.issue(&leaf, now)?;
+    Ok(ServerPki {
+        authority: authority.certificate,
+        certificate,
+        key,
+    })
+}
+
 /// Mints the whole infrastructure of a new cluster.
 ///
 /// # Errors

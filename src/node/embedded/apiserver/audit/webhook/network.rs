@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::node::embedded::confine::Confined;
 use crate::node::embedded::machine::Machine;
 use crate::node::embedded::process::go_error_text;
+use crate::node::embedded::sinks;
 
 /// Largest `/etc/hosts` and `/etc/resolv.conf`.
 const FILE_LIMIT: u64 = 1 << 16;
@@ -78,7 +79,11 @@ impl Network {
             } else {
                 Ipv4Addr::LOCALHOST.into()
             };
-            return Ok((real, port).into());
+            // A sink of the node listens on its 127.0.0.1 alone.
+            let sink = (address == IpAddr::V4(Ipv4Addr::LOCALHOST))
+                .then(|| sinks::real_port(&self.machine.state_dir, port))
+                .flatten();
+            return Ok((real, sink.unwrap_or(port)).into());
         }
         if self.is_service(address) {
             // Nothing in a pod of this node listens.

@@ -307,6 +307,12 @@ impl Cluster {
         }
     }
 
+    /// The audit log as it is now.
+    pub(super) fn log(&self) -> String {
+        let path = self.root().join("var/log/kubernetes/audit/audit.log");
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
     pub(super) async fn end(self) {
         self.terminate.cancel();
         for program in self.programs {

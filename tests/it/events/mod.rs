@@ -10,6 +10,7 @@
 //! `EVENTS_REWRITE=1` writes the list anew, keeping the reasons that are there.
 
 mod cluster;
+mod informers;
 mod masks;
 
 use std::collections::BTreeMap;

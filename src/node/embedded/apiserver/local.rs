@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 
 use super::api::ApiResponse;
 use super::pipeline::{self, Peer};
+use super::request::Unread;
 use super::state::ApiState;
 use super::status::Status;
 use crate::node::embedded::machine::{LocalApi, LocalRequest};
@@ -36,7 +37,9 @@ impl Local {
             .method(local.method)
             .uri(&local.path_and_query)
             .header(http::header::USER_AGENT, &local.user_agent)
-            .header(http::header::ACCEPT, "application/json");
+            .header(http::header::ACCEPT, "application/json")
+            // Who works inside the process follows the store itself.
+            .extension(Unread);
         if local.body.is_some() {
             let content_type = if local.content_type.is_empty() {
                 "application/json"

@@ -16,7 +16,7 @@ use super::audit::ending::finish;
 use super::audit::recorder::{Metadata, Recorder};
 use super::deadline::Deadline;
 use super::encoding::{self, Media};
-use super::request::{ApiRequest, AuditContext, RequestInfo, UserInfo, Warnings};
+use super::request::{ApiRequest, AuditContext, RequestInfo, Unread, UserInfo, Warnings};
 use super::response::{Form, accepts_gzip, encode, is_unnegotiated};
 use super::state::ApiState;
 use super::status::Status;
@@ -451,6 +451,7 @@ impl Call {
             audit: self.audit.clone(),
             warnings: self.warnings.clone(),
             upgrade: self.upgrade.take(),
+            unread: self.parts.extensions.get::<Unread>().is_some(),
         };
         let Some(resource) = resource else {
             return nonresource::serve(state, &request);

@@ -56,7 +56,13 @@ pub struct ApiRequest {
     pub warnings: Warnings,
     /// The connection upgrade, for exec, attach, port-forward and proxy.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// Whether nobody reads what a watch sends.
+    pub unread: bool,
 }
+
+/// Marks a request whose watch nobody reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Unread;
 
 impl ApiRequest {
     /// The first value of a query parameter.

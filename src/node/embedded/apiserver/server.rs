@@ -176,6 +176,7 @@ impl Server {
                 self.tls,
             )))
         });
+        let _silence = Silence(state.audit.clone());
         let _compactor = AbortOnDropHandle::new(tokio::spawn(compact(state.clone())));
         let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
         let ready = async {
@@ -202,6 +203,15 @@ impl Server {
         }
         shut_down(&state, &chronicle, &local, (serving, self.socket), &shown).await;
         0
+    }
+}
+
+/// A process that is over audits nothing, whoever still holds what it answered.
+struct Silence(Arc<super::audit::Sink>);
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -108,10 +108,89 @@ impl Actor {
         }
     }
 
+    /// A program in a pod, with the token of the pod's service account; `None` when that is not there.
+    #[must_use]
+    pub fn pod(machine: &Arc<Machine>, pod: &Value, program: &str) -> Option<Self> {
+        let (space, account) = (namespace(pod), text_at(pod, "/spec/serviceAccountName"));
+        let key = format!("/registry/core/serviceaccounts/{space}/{account}");
+        let account_uid = uid(&machine.store.get(&key)?.value).to_owned();
+        let node = text_at(pod, "/spec/nodeName");
+        let node_uid = uid(&machine
+            .store
+            .get(&format!("/registry/core/nodes/{node}"))?
+            .value)
+        .to_owned();
+        // Stable for a pod, as far as anybody looks.
+        let digest: [u8; 32] = Sha256::digest(format!("{} {space}/{account}", uid(pod))).into();
+        let mut bytes = [0; 16];
+        bytes
+            .iter_mut()
+            .zip(digest)
+            .for_each(|(byte, random)| *byte = random);
+        let token = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let mut extra = credential_extra(format!("JTI={token}"));
+        for (part, value) in [
+            ("node-name", node),
+            ("node-uid", &node_uid),
+            ("pod-name", name(pod)),
+            ("pod-uid", uid(pod)),
+        ] {
+            extra.insert(
+                format!("authentication.kubernetes.io/{part}"),
+                vec![value.to_owned()],
+            );
+        }
+        Some(Self {
+            user: UserInfo {
+                username: format!("system:serviceaccount:{space}:{account}"),
+                uid: account_uid,
+                groups: vec![
+                    "system:serviceaccounts".to_owned(),
+                    format!("system:serviceaccounts:{space}"),
+                    "system:authenticated".to_owned(),
+                ],
+                extra,
+            },
+            agent: format!("{program}/{KUBERNETES} {PLATFORM}"),
+            source_ip: match text_at(pod, "/status/podIP") {
+                "" => machine.node_ip.clone(),
+                ip => ip.to_owned(),
+            },
+            machine: machine.clone(),
+        })
+    }
+
+    /// Whether it is the same user with the same program.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.user.username, &self.user.extra, &self.agent)
+            == (&other.user.username, &other.user.extra, &other.agent)
+    }
+
     /// The machine.
     #[must_use]
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine
+    }
+
+    /// A request of this identity.
+    #[must_use]
+    pub fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<Value>,
+    ) -> LocalRequest {
+        LocalRequest {
+            user: self.user.clone(),
+            user_agent: self.agent.clone(),
+            source_ip: self.source_ip.clone(),
+            method,
+            path_and_query: path.to_owned(),
+            content_type: content_type.to_owned(),
+            body,
+        }
     }
 
     /// Makes a request.
@@ -124,15 +203,7 @@ impl Actor {
     ) -> Answer {
         let api = self.machine.api.borrow().clone()?;
         let response = api
-            .call(LocalRequest {
-                user: self.user.clone(),
-                user_agent: self.agent.clone(),
-                source_ip: self.source_ip.clone(),
-                method,
-                path_and_query: path.to_owned(),
-                content_type: content_type.to_owned(),
-                body,
-            })
+            .call(self.request(method, path, content_type, body))
             .await;
         let value = match response.body {
             Body::Object(value) => value,

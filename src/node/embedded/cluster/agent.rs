@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 mod ephemeral;
 
 use super::actor::{Actor, api_is_up};
+use super::informers::{self, Trigger};
 use super::lease::renew_node;
 use super::object::{is_deleting, name, namespace, now, uid};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
@@ -44,6 +45,18 @@ pub async fn run(machine: Arc<Machine>, node: String, number: u8) {
         busy: Arc::default(),
         machine: machine.clone(),
     });
+    let kubelet = Arc::new(agent.actor.clone());
+    let trigger = Trigger {
+        prefix: Some("/registry/core/pods/"),
+        forgets: false,
+    };
+    let watches = informers::run(machine.clone(), trigger, || {
+        informers::node(&machine, &kubelet, &agent.node)
+    });
+    tokio::join!(watches, work(machine.clone(), agent.clone()));
+}
+
+async fn work(machine: Arc<Machine>, agent: Arc<Agent>) {
     loop {
         api_is_up(&machine).await;
         let from = machine.store.revision();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::actor::{Actor, api_is_up};
+use super::informers::{self, Trigger};
 use super::object::now_micro;
 use crate::node::embedded::machine::Machine;
 
@@ -15,6 +16,16 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs as long as the node.
 pub async fn run(machine: Arc<Machine>) {
+    let actor = Arc::new(Actor::api_server(&machine));
+    let trigger = Trigger {
+        prefix: None,
+        forgets: true,
+    };
+    let watches = informers::run(machine.clone(), trigger, || informers::api_server(&actor));
+    tokio::join!(watches, work(machine.clone()));
+}
+
+async fn work(machine: Arc<Machine>) {
     loop {
         api_is_up(&machine).await;
         let actor = Actor::api_server(&machine);

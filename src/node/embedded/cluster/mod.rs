@@ -9,6 +9,7 @@ pub mod api_server;
 pub mod bootstrap;
 pub mod controllers;
 pub mod etcd;
+pub mod informers;
 pub mod lease;
 pub mod mirror;
 pub mod object;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::actor::{Actor, api_is_up, succeeded};
+use super::informers::{self, Trigger};
 use super::lease::{Leadership, RENEW};
 use super::object::{is_deleting, name, namespace, uid};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
@@ -43,24 +44,36 @@ impl Program for KubeScheduler {
                 "server.go:159",
                 &format!("\"Starting Kubernetes Scheduler\" version=\"{KUBERNETES}\""),
             );
+            let client = |suffix: &str| Arc::new(client(&machine, suffix));
+            let (program, scheduler) = (client(""), client("scheduler"));
+            let trigger = Trigger {
+                prefix: None,
+                forgets: false,
+            };
+            let watches = informers::run(machine.clone(), trigger, || {
+                informers::scheduler(&program, &scheduler, &process.argv)
+            });
             tokio::select! {
                 () = terminate.cancelled() => 0,
-                () = work(machine, &log) => 0,
+                () = watches => 0,
+                () = work(machine.clone(), &log) => 0,
             }
         })
     }
 }
 
+fn client(machine: &Arc<Machine>, suffix: &str) -> Actor {
+    Actor::component(
+        machine,
+        "system:kube-scheduler",
+        &[],
+        "kube-scheduler",
+        suffix,
+    )
+}
+
 async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
-    let component = |suffix: &str| {
-        Actor::component(
-            &machine,
-            "system:kube-scheduler",
-            &[],
-            "kube-scheduler",
-            suffix,
-        )
-    };
+    let component = |suffix: &str| client(&machine, suffix);
     let mut leadership = Leadership::new(component("leader-election"), "kube-scheduler");
     let actor = component("scheduler");
     let mut leads = false;

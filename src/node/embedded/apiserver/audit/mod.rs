@@ -17,7 +17,7 @@ pub mod truncate;
 pub mod union;
 pub mod webhook;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -63,6 +63,8 @@ pub struct Sink {
     events: AtomicU64,
     rejected: AtomicU64,
     levels: [AtomicU64; 4],
+    /// Whether the process that writes is over.
+    is_closed: AtomicBool,
 }
 
 /// What `/metrics` says of audit (`pkg/audit/metrics.go`).
@@ -130,6 +132,9 @@ impl Sink {
 
     /// Gives an event to the backends. `false`: the request is to be refused if it has not begun.
     pub async fn process(&self, record: &Record) -> bool {
+        if self.is_closed.load(Ordering::Acquire) {
+            return true;
+        }
         self.events.fetch_add(1, Ordering::Relaxed);
         let Some(backend) = &self.backend else {
             return true;
@@ -164,6 +169,11 @@ impl Sink {
                 .map(PluginErrors::counts)
                 .unwrap_or_default(),
         }
+    }
+
+    /// Writes nothing from now on: answers that go on belong to a process that is no more.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// Ends the backends; gives whether there are any.

@@ -13,6 +13,9 @@ use crate::node::embedded::apiserver::request::{AuditContext, RequestInfo};
 /// User agents are cut at this many bytes.
 const USER_AGENT_LIMIT: usize = 1024;
 
+/// Added when the handler is done (`MonitorRequest` of `endpoints/metrics`): not yet there while it answers.
+pub(in super::super) const DEPRECATED: &str = "k8s.io/deprecated";
+
 /// What the recorder is told of a request.
 pub struct Metadata<'a> {
     /// Audit-ID.
@@ -197,6 +200,9 @@ impl Recorder {
         }
         let refusal = self.context.with(|draft| {
             event.annotations.clone_from(&draft.annotations);
+            if stage == Stage::ResponseStarted {
+                event.annotations.remove(DEPRECATED);
+            }
             if let (Some(reference), Some(more)) = (&mut event.object_ref, &draft.object_ref) {
                 for (slot, value) in [
                     (&mut reference.resource, &more.resource),

@@ -177,7 +177,9 @@ fn warn_of_deprecation(target: &Target, request: &ApiRequest) {
         }
     };
     request.warnings.add(text);
-    request.audit.annotate("k8s.io/deprecated", "true");
+    request
+        .audit
+        .annotate(super::audit::recorder::DEPRECATED, "true");
 }
 
 async fn dispatch(state: &Arc<ApiState>, target: &Target, request: &ApiRequest) -> ApiResult {

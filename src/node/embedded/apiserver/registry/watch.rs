@@ -76,19 +76,48 @@ pub(super) async fn serve(
     } else {
         "application/json"
     };
-    let follow = Follow::start(state, frames, asked);
-    let chunks = futures_util::stream::unfold(follow, |mut follow| async move {
-        let bytes = follow.next().await?;
-        Some((bytes, follow))
-    });
+    let chunks: Chunks = if request.unread {
+        unread(state, &frames, asked)
+    } else {
+        let follow = Follow::start(state, frames, asked);
+        Box::pin(futures_util::stream::unfold(
+            follow,
+            |mut follow| async move {
+                let bytes = follow.next().await?;
+                Some((bytes, follow))
+            },
+        ))
+    };
     Ok(ApiResponse {
         code: 200,
         headers: Vec::new(),
         body: Body::Stream {
             content_type: content_type.to_owned(),
-            chunks: Box::pin(chunks),
+            chunks,
         },
     })
+}
+
+type Chunks = std::pin::Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
+
+/// A watch whose client looks no further than whether it failed: it ends when it is dropped.
+fn unread(state: &ApiState, frames: &Frames, asked: u64) -> Chunks {
+    let failure = (asked != 0 && frames.options.send_initial_events != Some(true))
+        .then(|| follow_from(state, &frames.target.prefix(), asked).err())
+        .flatten()
+        .map(|error| Bytes::from(frames.event("ERROR", &gone(state, &error, asked))));
+    match failure {
+        Some(failure) => Box::pin(futures_util::stream::iter([failure])),
+        None => Box::pin(futures_util::stream::pending()),
+    }
+}
+
+/// The changes after a version.
+fn follow_from(state: &ApiState, prefix: &str, version: u64) -> Result<Watcher, StoreError> {
+    if version < state.first_revision {
+        return Err(StoreError::Compacted);
+    }
+    state.store.watch(prefix, version)
 }
 
 /// How objects of this watch become frames.
@@ -268,8 +297,7 @@ impl Follow {
         } else {
             match asked {
                 0 => state.store.watch(&prefix, state.store.revision()),
-                asked if asked < state.first_revision => Err(StoreError::Compacted),
-                asked => state.store.watch(&prefix, asked),
+                asked => follow_from(state, &prefix, asked),
             }
         };
         let watcher = match watcher {

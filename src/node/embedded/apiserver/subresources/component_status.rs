@@ -17,7 +17,10 @@ pub(super) fn serve(state: &Arc<ApiState>, request: &ApiRequest) -> Option<ApiRe
     request
         .warnings
         .add("v1 ComponentStatus is deprecated in v1.19+");
-    request.audit.annotate("k8s.io/deprecated", "true");
+    request.audit.annotate(
+        crate::node::embedded::apiserver::audit::recorder::DEPRECATED,
+        "true",
+    );
     Some(
         statuses(state)
             .into_iter()

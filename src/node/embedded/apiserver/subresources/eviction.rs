@@ -301,6 +301,7 @@ async fn delete(
         audit: AuditContext::default(),
         warnings: request.warnings.clone(),
         upgrade: None,
+        unread: false,
     };
     // Boxed: the registry calls the subresources, which call the registry here.
     Box::pin(registry::serve(state, inner)).await.map(|_| ())

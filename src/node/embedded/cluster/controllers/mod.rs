@@ -25,8 +25,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, api_is_up};
+use super::informers::{self, Trigger};
 use super::lease::{Leadership, RENEW};
 use super::object::{controller_of, is_deleting, uid};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
@@ -69,12 +71,36 @@ impl Program for KubeControllerManager {
                 "controllermanager.go:189",
                 &format!("\"Starting\" version=\"{KUBERNETES}\""),
             );
+            let leads = CancellationToken::new();
             tokio::select! {
                 () = terminate.cancelled() => 0,
-                () = work(machine, &log) => 0,
+                () = watch(&machine, &process.argv, &leads) => 0,
+                () = work(machine.clone(), &log, &leads) => 0,
             }
         })
     }
+}
+
+fn client(machine: &Arc<Machine>, suffix: &str) -> Actor {
+    let user = "system:kube-controller-manager";
+    Actor::component(machine, user, &[], "kube-controller-manager", suffix)
+}
+
+/// Its informers, from when it leads.
+async fn watch(machine: &Arc<Machine>, argv: &[String], leads: &CancellationToken) {
+    leads.cancelled().await;
+    let client = |suffix: &str| Arc::new(client(machine, suffix));
+    let clients = informers::Controllers {
+        program: client(""),
+        shared: client("shared-informers"),
+        metadata: client("metadata-informers"),
+    };
+    let trigger = Trigger {
+        prefix: Some("/registry/apiextensions.k8s.io/customresourcedefinitions/"),
+        forgets: false,
+    };
+    let wanted = || informers::controllers(machine, &clients, argv);
+    informers::run(machine.clone(), trigger, wanted).await;
 }
 
 /// Something to be brought in line.
@@ -103,11 +129,12 @@ enum Item {
     Certificate(String),
 }
 
-async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
-    let component = |suffix: &str| {
-        let user = "system:kube-controller-manager";
-        Actor::component(&machine, user, &[], "kube-controller-manager", suffix)
-    };
+async fn work(
+    machine: Arc<Machine>,
+    log: &(dyn Fn(&str, &str) + Sync),
+    leading: &CancellationToken,
+) {
+    let component = |suffix: &str| client(&machine, suffix);
     let mut leadership = Leadership::new(component("leader-election"), "kube-controller-manager");
     let mut controllers = Controllers {
         machine: machine.clone(),
@@ -131,6 +158,7 @@ async fn work(machine: Arc<Machine>, log: &(dyn Fn(&str, &str) + Sync)) {
         };
         if !leads {
             leads = true;
+            leading.cancel();
             log(
                 "leaderelection.go:271",
                 "\"Successfully acquired lease\" lock=\"kube-system/kube-controller-manager\"",

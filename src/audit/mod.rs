@@ -11,4 +11,5 @@ pub mod level;
 pub mod lint;
 pub mod log;
 pub mod options;
+pub mod outcome;
 pub mod policy;

@@ -9,6 +9,7 @@ use super::markdown;
 use super::output::{self, Format, OutputArgs, SCHEMA_VERSION};
 use super::target::TargetArgs;
 use crate::exit::Exit;
+use crate::scenario::answer::written;
 use crate::scenario::manifest_edit::ManifestEdit;
 use crate::scenario::step::Step;
 use crate::style::Style;
@@ -141,6 +142,17 @@ fn describe(step: &Step) -> String {
     }
     if let Some(copy) = &step.copy {
         out.push_str(&format!("\n- copy {} to {}\n", copy.from, copy.to));
+    }
+    for question in step.answers.iter().flat_map(|answers| &answers.questions) {
+        let value = match question.computed() {
+            Some(Ok(values)) => written(&values),
+            _ => "what the log says".to_owned(),
+        };
+        out.push_str(&format!(
+            "\n- write into {}:\n\n{}",
+            question.path,
+            block(&format!("{}: {value}", question.key))
+        ));
     }
     if let Some(replace) = &step.replace {
         out.push_str(&format!(

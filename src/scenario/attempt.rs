@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check::Check;
 use super::step::Step;
 
 /// A file in `attempts/`, as its author writes it.
@@ -47,6 +48,23 @@ pub struct Expect {
     /// Misconceptions that must be named (more may be).
     #[serde(default)]
     pub misconceptions: Vec<String>,
+}
+
+impl Attempt {
+    /// Tells the steps that write answers what the questions are.
+    pub(super) fn ask(&mut self, checks: &[Check]) {
+        let answers = self
+            .file
+            .steps
+            .iter_mut()
+            .filter_map(|step| step.answers.as_mut());
+        for step in answers {
+            step.questions = checks
+                .iter()
+                .filter_map(|check| check.answer.clone())
+                .collect();
+        }
+    }
 }
 
 /// An attempt for a seed: variables filled in.

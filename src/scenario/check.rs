@@ -10,12 +10,14 @@
 //! | `mode` | a file or directory has permission bits and an owner | files, log |
 //! | `kept` | what was there at the start still is, unchanged | files, log |
 //! | `never` | a text is in no file, but in well protected ones | files, log |
+//! | `answer` | the learner answered a question | files, log |
 //! | `log`, `probes` | entries arrive, as asked | log; entries |
 //! | `unchanged` | nothing else was changed | manifest, process |
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::answer::AnswerCheck;
 use super::evidence::{BudgetCheck, KeptCheck, ModeCheck, NeverCheck};
 use super::quantity::Quantity;
 
@@ -128,6 +130,9 @@ pub struct Check {
     /// The limits of the log's rotation fit a disk and a retention (layers manifest, process).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<BudgetCheck>,
+    /// An answer that the learner wrote into a file (layers files, log).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<AnswerCheck>,
 }
 
 impl Check {
@@ -138,6 +143,7 @@ impl Check {
             || self.mode.is_some()
             || self.kept.is_some()
             || self.never.is_some()
+            || self.answer.is_some()
     }
 }
 

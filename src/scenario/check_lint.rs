@@ -1,5 +1,6 @@
 //! What is wrong with a check by itself: several kinds, a layer that does not fit, values that are none.
 
+use super::answer::AnswerCheck;
 use super::check::{Check, FlagCheck, Layer};
 use super::evidence::{BudgetCheck, KeptCheck, ModeCheck, NeverCheck, octal};
 use super::log_filter::LogFilter;
@@ -9,7 +10,7 @@ use crate::audit::options::table;
 /// What is wrong with a check by itself.
 pub(super) fn check_problems(check: &Check) -> Vec<String> {
     use Layer::{Entries, Files, Log, Manifest, Process};
-    let kinds: [(&str, bool, &[Layer]); 13] = [
+    let kinds: [(&str, bool, &[Layer]); 14] = [
         ("flag", check.flag.is_some(), &[Manifest, Process]),
         ("mount", check.mount.is_some(), &[Manifest]),
         ("readable", check.readable.is_some(), &[Manifest]),
@@ -22,6 +23,7 @@ pub(super) fn check_problems(check: &Check) -> Vec<String> {
         ("mode", check.mode.is_some(), &[Files, Log]),
         ("kept", check.kept.is_some(), &[Files, Log]),
         ("never", check.never.is_some(), &[Files, Log]),
+        ("answer", check.answer.is_some(), &[Files, Log]),
         ("budget", check.budget.is_some(), &[Manifest, Process]),
     ];
     let set: Vec<_> = kinds.iter().filter(|(_, set, _)| *set).collect();
@@ -44,6 +46,7 @@ pub(super) fn check_problems(check: &Check) -> Vec<String> {
         check.kept.as_ref().map(kept_problems),
         check.never.as_ref().map(never_problems),
         check.budget.as_ref().map(budget_problems),
+        check.answer.as_ref().map(answer_problems),
     ];
     wrong.into_iter().flatten().flatten().collect()
 }
@@ -114,6 +117,21 @@ fn budget_problems(check: &BudgetCheck) -> Vec<String> {
     }
     if check.megabytes_per_day.is_some() && check.days.is_none() {
         problems.push("`megabytes_per_day` needs `days`".to_owned());
+    }
+    problems
+}
+
+fn answer_problems(check: &AnswerCheck) -> Vec<String> {
+    let mut problems = path_problems([&check.path]);
+    if let Some(Err(message)) = check.computed() {
+        problems.push(message);
+    }
+    if let Some(query) = &check.query {
+        problems.extend(path_problems([&query.log]));
+        problems.extend(query.filter.filter().err());
+    }
+    if check.key.is_empty() || check.key.contains([':', '=', '"', '\'']) {
+        problems.push(format!("`{}` is no key for a line `KEY: VALUE`", check.key));
     }
     problems
 }

@@ -3,6 +3,8 @@
 //! Architecture invariant: a scenario knows a node only through [`crate::node::Node`], so every
 //! scenario works on every engine unless it says why not.
 
+pub mod answer;
+pub mod answer_sheet;
 pub mod attempt;
 pub mod check;
 mod check_lint;

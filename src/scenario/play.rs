@@ -117,6 +117,11 @@ fn files(node: &dyn Node, step: &Step) -> Result<(), Fault> {
         let text = text.replacen(&replace.find, &replace.with, 1);
         node.write(&replace.path, text.as_bytes(), mode)?;
     }
+    if let Some(answers) = &step.answers {
+        for (place, text) in answers.files(node)?? {
+            node.write(path(&place)?, text.as_bytes(), 0o644)?;
+        }
+    }
     if let Some(edit) = &step.manifest {
         let manifest = path(edit.path.as_deref().unwrap_or(MANIFEST))?;
         let (text, mode) = text(node, manifest)?;

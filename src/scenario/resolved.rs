@@ -68,12 +68,16 @@ impl Scenario {
                 file: self.fill(&path, file, &variables)?,
             });
         }
+        let filled: Definition = self.fill("scenario.yaml", definition, &variables)?;
+        for attempt in &mut attempts {
+            attempt.ask(&filled.checks);
+        }
         let text = |file: &str, text: &str| {
             render(text, &variables).map_err(|message| self.mistake(file, "", message))
         };
         let hints = text("hints.md", &self.hints)?;
         Ok(Resolved {
-            definition: self.fill("scenario.yaml", definition, &variables)?,
+            definition: filled,
             seed,
             task: text("task.md", &self.task)?,
             hints: parse_hints(&hints)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::Solution;
 use super::definition::UnchangedCheck;
 use super::evidence::Evidence;
 use super::play::play;
@@ -31,6 +32,9 @@ pub struct Baseline {
     /// What `kept` checks must find again, by the check's id.
     #[serde(default)]
     pub evidence: BTreeMap<String, Evidence>,
+    /// The solutions of questions to a log, by the check's id.
+    #[serde(default)]
+    pub answers: BTreeMap<String, Solution>,
 }
 
 /// Why a setup or an attempt could not be carried out.
@@ -110,6 +114,14 @@ impl Resolved {
                 && let Some(evidence) = Evidence::take(node, kept)?
             {
                 baseline.evidence.insert(check.id.clone(), evidence);
+            }
+            if let Some(answer) = check
+                .answer
+                .as_ref()
+                .filter(|answer| answer.query.is_some())
+                && let Ok(solution) = answer.solution(node)?
+            {
+                baseline.answers.insert(check.id.clone(), solution);
             }
             let Some(UnchangedCheck { files, policy, .. }) = &check.unchanged else {
                 continue;

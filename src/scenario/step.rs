@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `write`, `append`, `replace` | the content of a file |
 //! | `mkdir`, `copy`, `rename`, `remove`, `symlink`, `chmod` | files and directories |
+//! | `answers` | answers the scenario's questions, rightly but for some: [`WriteAnswers`] |
 //! | `manifest` | edits a static pod's manifest as a person would: [`ManifestEdit`] |
 //! | `objects`, `patch_objects`, `delete_objects` | objects of the cluster |
 //! | `requests` | requests really sent: what they leave in a log is real |
@@ -22,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::answer::WriteAnswers;
 use super::manifest_edit::ManifestEdit;
 use super::request::{ProbeRequest, ProbeUser};
 
@@ -59,6 +61,9 @@ pub struct Step {
     /// Replaces text in a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace: Option<ReplaceText>,
+    /// Writes the answers to the scenario's questions: right ones, but for those that are given here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<WriteAnswers>,
     /// Edits the manifest of a static pod, in one write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<ManifestEdit>,
@@ -104,6 +109,7 @@ impl Step {
             ("symlink", self.symlink.is_some()),
             ("chmod", self.chmod.is_some()),
             ("replace", self.replace.is_some()),
+            ("answers", self.answers.is_some()),
             ("manifest", self.manifest.is_some()),
             ("objects", self.objects.is_some()),
             ("patch_objects", self.patch_objects.is_some()),

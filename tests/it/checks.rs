@@ -396,3 +396,170 @@ fn lint_knows_what_belongs_to_each_kind() {
         ]
     );
 }
+
+const QUESTIONS: &str = r#"
+  - id: level
+    title: L
+    layer: files
+    answer:
+      key: q1
+      evaluate:
+        policy: "{{ policy }}"
+        as: {name: "system:serviceaccount:pay:robot"}
+        request: {verb: create, resource: secrets, namespace: pay}
+        ask: level
+  - id: stages
+    title: S
+    layer: files
+    answer:
+      key: q2
+      evaluate: {policy: "{{ policy }}", request: {verb: watch, resource: pods, namespace: pay}, ask: stages}
+  - id: room
+    title: R
+    layer: files
+    answer: {key: q3, flags: {flags: [--audit-log-maxsize=50, --audit-log-maxbackup=9], ask: megabytes}}
+  - id: who
+    title: W
+    layer: log
+    answer: {key: q4, query: {log: /var/log/a/audit.log, filter: {verbs: [get]}, ask: user}}
+  - id: verbs
+    title: V
+    layer: log
+    answer: {key: q5, query: {log: /var/log/a/audit.log, filter: {namespaces: [pay]}, ask: verb}}
+  - id: count
+    title: C
+    layer: log
+    answer: {key: q6, query: {log: /var/log/a/audit.log, filter: {}, ask: count}}
+"#;
+
+const POLICY: &str = r#"variables:
+  - name: policy
+    text: |
+      apiVersion: audit.k8s.io/v1
+      kind: Policy
+      omitStages: [RequestReceived]
+      rules:
+      - {level: Request, userGroups: ["system:serviceaccounts:pay"], resources: [{resources: [secrets]}]}
+      - {level: Metadata}
+"#;
+
+fn asked() -> Lab {
+    Lab::of(&scenario(&log_with_two_entries(), QUESTIONS, POLICY))
+}
+
+fn passes(lab: &Lab) -> Vec<bool> {
+    let said = lab.said();
+    said.iter().map(|line| line.starts_with("pass")).collect()
+}
+
+#[test]
+fn questions_are_answered_by_the_audit_engine() {
+    let lab = asked();
+    assert_eq!(
+        lab.said()[0],
+        "fail: `q1` in `/root/answers.yaml` is answered rightly: there is no `/root/answers.yaml`"
+    );
+    lab.write(
+        "/root/answers.yaml",
+        "q1: request\nq2: [ResponseComplete, ResponseStarted]\nq3: 500 MB\nq4: Jane\nq5: list, get\nq6: '2'\n",
+    );
+    assert_eq!(passes(&lab), [true; 6], "{:?}", lab.said());
+    // Entries that come later are not asked for, and a log that is gone does not matter.
+    lab.node.remove("/var/log/a/audit.log").unwrap();
+    assert_eq!(passes(&lab), [true; 6], "{:?}", lab.said());
+}
+
+#[test]
+fn wrong_answers_are_quoted_and_never_corrected() {
+    let lab = asked();
+    lab.write(
+        "/root/answers.yaml",
+        "q1: None, Metadata, Request, RequestResponse\nq2: ResponseComplete\nq3: 450\nq4: bob\nq4: jane\n\
+         q5: get\n",
+    );
+    let said = lab.said();
+    let ends = [
+        "`none, metadata, request, requestresponse`: one value is asked for",
+        "`responsecomplete`, which is not right",
+        "`450`, which is not right",
+        "`q4` is there 2 times: one answer counts",
+        "`get`, which is not right",
+        "`q6` is not answered",
+    ];
+    for (line, end) in said.iter().zip(ends) {
+        assert!(line.starts_with("fail") && line.ends_with(end), "{line}");
+    }
+    let report = serde_json::to_string(&lab.grade()).unwrap();
+    for right in ["ResponseStarted", "500"] {
+        assert!(!report.contains(right), "{right}: {report}");
+    }
+}
+
+#[test]
+fn hostile_answers_are_text() {
+    let lab = asked();
+    for content in [
+        "q1: \u{1b}[31mred\u{7}\nq2: [[[[[[[[",
+        "{\"q1\": {\"a\": [1]}}",
+        "q1: &x [*x, *x]",
+        "\0\0\0",
+    ] {
+        lab.write("/root/answers.yaml", content);
+        assert_eq!(passes(&lab), [false; 6], "{content:?}");
+        let report = serde_json::to_string(&lab.grade()).unwrap();
+        assert!(!report.contains("\\u001b"), "{report}");
+    }
+    lab.write(
+        "/root/answers.yaml",
+        &format!("q1: {}", "x".repeat(1 << 20)),
+    );
+    assert!(lab.said()[0].len() < 1_000);
+    lab.node.remove("/root/answers.yaml").unwrap();
+    lab.node.create_dir("/root/answers.yaml", 0o755).unwrap();
+    assert!(lab.said()[0].ends_with("`/root/answers.yaml` is no file"));
+}
+
+/// An attempt need not know the answers of a seed.
+#[test]
+fn attempts_answer_by_a_word() {
+    let play = |step: &str| {
+        let mut scenario = scenario(&log_with_two_entries(), QUESTIONS, POLICY);
+        let file = format!("title: T\nkind: correct\nsteps:\n  - answers: {step}\n");
+        let attempt = serde_yaml::from_str(&file).unwrap();
+        scenario.attempts.insert("a".to_owned(), attempt);
+        let lab = Lab::of(&scenario);
+        lab.resolved.attempts[0].play(&lab.node).unwrap();
+        lab
+    };
+    assert_eq!(passes(&play("{}")), [true; 6]);
+    assert_eq!(
+        passes(&play("{instead: {q1: None, q4: ''}}")),
+        [false, true, true, false, true, true]
+    );
+}
+
+#[test]
+fn a_question_needs_one_source_and_an_answer() {
+    let key = "layer: files, answer: {key: q1, ";
+    assert_eq!(
+        complaints(&format!("{key}}}")),
+        ["an answer needs exactly one of `evaluate`, `flags` and `query`"]
+    );
+    let policy = "apiVersion: audit.k8s.io/v1\\nkind: Policy\\nrules: [{level: Request}]";
+    assert_eq!(
+        complaints(&format!(
+            "{key} evaluate: {{policy: \"{policy}\", request: {{verb: delete, resource: pods}}, ask: request-body}}}}"
+        )),
+        ["whether a deletion has a request body depends on the client: ask of another verb"]
+    );
+    let refused = complaints(&format!(
+        "{key} evaluate: {{policy: \"rules: []\", request: {{verb: get}}, ask: level}}}}"
+    ));
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(
+        complaints(&format!(
+            "{key} evaluate: {{policy: \"rules: []\", request: {{verb: get}}, ask: starts}}}}"
+        )),
+        Vec::<String>::new()
+    );
+}

@@ -487,7 +487,10 @@ fn understand(message: &Message, user: &str, groups: &[String]) -> Attributes {
         ..Attributes::default()
     };
     let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let discovery = if parts[0] == "apis" { 3 } else { 2 };
     match parts.first() {
+        // What there is, not an object.
+        Some(_) if parts.len() <= discovery => return attributes,
         Some(&"api") => {
             parts.remove(0);
         }

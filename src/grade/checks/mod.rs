@@ -1,5 +1,6 @@
 //! The kinds of checks. Each looks at facts gathered before and says what was expected and seen.
 
+mod answers;
 mod budget;
 mod evidence;
 pub mod files;
@@ -97,6 +98,9 @@ pub fn run(context: &Context<'_>, check: &Check) -> Outcome {
     }
     if let Some(never) = &check.never {
         return evidence::never(context, never);
+    }
+    if let Some(answer) = &check.answer {
+        return answers::answer(context, &check.id, answer);
     }
     if let Some(budget) = &check.budget {
         return budget::budget(context, budget, check.layer);

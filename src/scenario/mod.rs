@@ -18,6 +18,7 @@ pub mod log_files;
 pub mod log_filter;
 pub mod manifest_edit;
 pub mod manifest_text;
+pub mod matrix;
 pub mod play;
 pub mod quantity;
 pub mod request;

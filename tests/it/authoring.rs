@@ -96,3 +96,24 @@ fn a_new_scenario_passes_the_gate_and_a_wrong_record_is_reported_with_reasons() 
         "{text}"
     );
 }
+
+#[test]
+fn the_matrix_has_every_row_and_fails_where_one_is_empty() {
+    let test = Test::new();
+    let report = test
+        .run(["scenario", "matrix", "audit-03", "-o", "json"])
+        .code(1)
+        .json();
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["tasks"].as_array().unwrap().len(), 28);
+    assert_eq!(report["mistakes"].as_array().unwrap().len(), 24);
+    assert_eq!(
+        report["mistakes"][0]["scenarios"],
+        serde_json::json!(["audit-03"])
+    );
+    let gaps = report["gaps"].as_array().unwrap();
+    assert!(gaps.contains(&Value::from("task 28")));
+    assert!(!gaps.contains(&Value::from("mistake 1")));
+    let text = test.run(["scenario", "matrix", "audit-03"]).code(1).stdout;
+    assert!(text.contains("1 scenarios; without one: task "), "{text}");
+}

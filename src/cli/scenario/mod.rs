@@ -12,6 +12,7 @@ use crate::lab::Error;
 use crate::lab::home::is_id;
 use crate::scenario::{self, Scenario, lint, starter};
 
+mod matrix;
 mod test;
 
 /// Arguments of `ckslab scenario`.
@@ -30,7 +31,17 @@ enum ScenarioCommand {
     /// Make the files of a new scenario
     New(NewArgs),
     /// Look for mistakes in scenarios
+    #[command(after_help = "Examples:
+  ckslab scenario lint
+  ckslab scenario lint --scenarios my-scenarios -o json")]
     Lint(SelectArgs),
+    /// Print which scenarios cover which kinds of tasks and which mistakes; fails where a row is empty
+    #[command(after_help = "Examples:
+  ckslab scenario matrix
+  ckslab scenario matrix audit-03 -o json
+
+Exit codes: 0 no row is empty, 1 some are.")]
+    Matrix(SelectArgs),
     /// Play every recorded attempt on a node of its own and compare the grades
     Test(test::TestArgs),
 }
@@ -57,9 +68,6 @@ struct NewArgs {
 
 /// Which scenarios.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  ckslab scenario lint
-  ckslab scenario lint --scenarios my-scenarios -o json")]
 struct SelectArgs {
     /// Scenarios; all of them if left out
     #[arg(value_name = "ID")]
@@ -87,6 +95,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Exit> {
         }
         ScenarioCommand::New(args) => new(&args.directory),
         ScenarioCommand::Lint(args) => run_lint(args),
+        ScenarioCommand::Matrix(args) => matrix::run(args),
         ScenarioCommand::Test(args) => test::run(args),
     }
 }

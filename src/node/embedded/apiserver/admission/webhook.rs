@@ -1,11 +1,12 @@
 //! Admission webhooks (`k8s.io/apiserver/pkg/admission/plugin/webhook`). The node has no network but
 //! itself and runs no images, so nobody ever answers: what is seen is what a cluster shows whose webhook
-//! is down. Conditions in CEL are not evaluated; a webhook that has some is not called.
+//! is down.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::policy::evaluate::{Subject, match_conditions};
 use super::{Attributes, matching};
 use crate::audit::options::number::quote;
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
@@ -61,7 +62,9 @@ pub fn call(
         .flat_map(|configuration| items(&configuration.value, "/webhooks"));
     let mut relevant = 0;
     for (position, hook) in hooks.enumerate() {
-        if !wants(state, hook, attributes, old, new) {
+        if !wants(state, hook, attributes, old, new)
+            || !is_meant(state, hook, attributes, old, new)?
+        {
             continue;
         }
         // Mutating webhooks are counted among all, validating ones among those that are called.
@@ -101,7 +104,7 @@ fn is_exempt(attributes: &Attributes<'_>) -> bool {
     attributes.resource.group == "admissionregistration.k8s.io" || matching::is_excluded(attributes)
 }
 
-/// Whether rules, selectors and conditions of a webhook match.
+/// Whether rules and selectors of a webhook match.
 fn wants(
     state: &Arc<ApiState>,
     hook: &Value,
@@ -112,8 +115,39 @@ fn wants(
     items(hook, "/rules")
         .iter()
         .any(|rule| matching::rule_matches(rule, attributes))
-        && items(hook, "/matchConditions").is_empty()
         && matching::is_selected(state, hook, attributes, old, new)
+}
+
+/// Whether the conditions of a webhook hold (`ShouldCallHook` of `generic/webhook.go`).
+///
+/// # Errors
+/// 403 when that cannot be told, and the webhook must not be passed over.
+fn is_meant(
+    state: &Arc<ApiState>,
+    hook: &Value,
+    attributes: &Attributes<'_>,
+    old: Option<&Value>,
+    new: &Value,
+) -> Result<bool, Status> {
+    let conditions = items(hook, "/matchConditions");
+    if conditions.is_empty() {
+        return Ok(true);
+    }
+    let subject = Subject {
+        state,
+        attributes,
+        old,
+        new,
+        namespace: None,
+    };
+    match match_conditions(conditions, &subject) {
+        Ok(holds) => Ok(holds),
+        Err(_) if text_at(hook, "/failurePolicy") == "Ignore" => Ok(false),
+        Err(why) => {
+            let object = old.filter(|_| new.is_null()).unwrap_or(new);
+            Err(attributes.forbidden(object, why))
+        }
+    }
 }
 
 /// Go's text of the failed request.

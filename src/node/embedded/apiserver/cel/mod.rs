@@ -2,13 +2,16 @@
 //! (`k8s.io/apiserver/pkg/cel`, `pkg/admission/plugin/cel`). The language itself is the crate `cel`'s;
 //! here is what Kubernetes adds: the texts of cel-go, functions on lists and strings, and bounds.
 //!
-//! Types are not checked before an expression is evaluated. Of the libraries of Kubernetes those on
-//! lists and regular expressions are there; quantities, addresses, URLs, formats, times and
-//! `authorizer` are not.
+//! Types are not checked before an expression is evaluated. Of the libraries of Kubernetes those on lists,
+//! regular expressions, quantities, versions, addresses and authorisation are there; URLs, formats and
+//! times are not.
 
+mod authorizer;
 mod bound;
 mod kind;
 mod library;
+mod network;
+mod quantity;
 mod text;
 mod value;
 
@@ -21,7 +24,11 @@ use cel::parser::PrattParser;
 use cel::{Context, Env, Value as CelValue};
 use serde_json::Value;
 
+pub use authorizer::Decide;
 pub use bound::Budget;
+
+use super::authz::Attributes;
+use super::request::UserInfo;
 
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
@@ -33,27 +40,16 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
 
 /// Functions that are declared by the libraries of Kubernetes and not simulated: an expression may name
 /// them, and fails where it calls them.
-const NOT_SIMULATED: [&str; 24] = [
-    "quantity",
-    "isQuantity",
+const NOT_SIMULATED: [&str; 13] = [
     "url",
     "isURL",
-    "ip",
-    "isIP",
     "ip.isCanonical",
-    "cidr",
-    "isCIDR",
-    "semver",
-    "isSemver",
     "duration",
     "timestamp",
     "getHost",
     "getHostname",
     "getPort",
     "getScheme",
-    "isGreaterThan",
-    "isLessThan",
-    "compareTo",
     "format.named",
     "validate",
     "sets.contains",
@@ -223,6 +219,9 @@ impl Expression {
         budget.spend(&self.parsed, scope)?;
         let mut context = Context::with_env(ENV.clone());
         library::declare(&mut context);
+        quantity::declare(&mut context);
+        network::declare(&mut context);
+        authorizer::declare(&mut context);
         for (name, value) in &scope.values {
             context.add_variable_from_value(name.clone(), value.clone());
         }
@@ -313,6 +312,12 @@ impl Scope {
             .insert(name.to_owned(), CelValue::Opaque(Arc::new(optional)));
     }
 
+    /// Sets `authorizer`, of a request of this user about this resource.
+    pub fn set_authorizer(&mut self, decide: Decide, user: UserInfo, attributes: Attributes) {
+        let variable = authorizer::variable(decide, user, attributes);
+        self.values.insert("authorizer".to_owned(), variable);
+    }
+
     /// Adds a member to the map `variables`: the outcome of an expression, or why it has none.
     pub fn add_variable(&mut self, name: &str, outcome: Result<Outcome, String>) {
         let mut members: HashMap<Key, CelValue> = match self.values.get("variables") {
@@ -378,6 +383,102 @@ mod tests {
         assert!(holds("'a12b3'.find('[0-9]+') == '12'"));
         assert!(holds("'a12b3'.findAll('[0-9]+') == ['12', '3']"));
         assert!(holds("'a12b3'.findAll('[0-9]+', 1).size() == 1"));
+    }
+
+    #[test]
+    fn quantities_and_versions_are_ordered() {
+        assert!(holds("quantity('1Gi').isGreaterThan(quantity('1000M'))"));
+        assert!(holds("quantity('500m').compareTo(quantity('0.5')) == 0"));
+        assert!(holds(
+            "quantity('1').add(quantity('500m')).sub(1).isLessThan(quantity('1'))"
+        ));
+        assert!(holds(
+            "quantity('2k').asInteger() == 2000 && quantity('-1').sign() == -1"
+        ));
+        assert!(holds(
+            "!quantity('100m').isInteger() && isQuantity('1e3') && !isQuantity('1x')"
+        ));
+        assert!(holds("quantity('1500m').asApproximateFloat() == 1.5"));
+        assert!(holds(
+            "semver('1.2.3').isLessThan(semver('1.10.0')) && semver('1.2.3').minor() == 2"
+        ));
+        assert!(holds(
+            "semver('1.0.0-rc.2').compareTo(semver('1.0.0')) == -1 && !isSemver('v1')"
+        ));
+        assert_eq!(
+            evaluated("quantity(1).sign() == 1").unwrap_err(),
+            "no such overload"
+        );
+        assert!(
+            evaluated("quantity('a').sign() == 1")
+                .unwrap_err()
+                .starts_with("quantities must match")
+        );
+    }
+
+    #[test]
+    fn addresses_belong_to_networks() {
+        assert!(holds(
+            "ip('10.1.2.3').family() == 4 && isIP('::1') && !isIP('10.0.0.256')"
+        ));
+        assert!(holds(
+            "ip('127.0.0.1').isLoopback() && ip('8.8.8.8').isGlobalUnicast()"
+        ));
+        assert!(holds(
+            "cidr('10.0.0.0/8').containsIP('10.9.8.7') && !cidr('10.0.0.0/8').containsIP(ip('11.0.0.1'))"
+        ));
+        assert!(holds(
+            "cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && cidr('10.1.2.3/16').masked().ip() == ip('10.1.0.0')"
+        ));
+        assert!(holds(
+            "cidr('::/0').containsIP('2001:db8::1') && cidr('::/0').prefixLength() == 0 && !isCIDR('10.0.0.0')"
+        ));
+    }
+
+    #[test]
+    fn an_authorizer_is_asked_for_others_and_for_oneself() {
+        let decide: Decide = Arc::new(|user, attributes| super::super::authz::Decision {
+            allowed: user.username == "jane" && attributes.verb == "get"
+                || user.username == "system:serviceaccount:ns:robot"
+                    && attributes.namespace == "ns"
+                || attributes.path == "/healthz",
+            reason: format!("{}/{}", attributes.resource, attributes.name),
+        });
+        let holds = |text: &str| {
+            let mut scope = Scope::default();
+            let user = UserInfo {
+                username: "jane".to_owned(),
+                ..UserInfo::default()
+            };
+            let own = Attributes {
+                resource: "pods".to_owned(),
+                name: "web".to_owned(),
+                ..Attributes::default()
+            };
+            scope.set_authorizer(decide.clone(), user, own);
+            let expression = Expression::compile(text, &["authorizer"]).unwrap();
+            expression
+                .evaluate(&scope, &mut Budget::default())
+                .map(|outcome| outcome.is_true())
+        };
+        for text in [
+            "authorizer.group('apps').resource('deployments').namespace('a').check('get').allowed()",
+            "!authorizer.group('').resource('pods').check('create').allowed()",
+            "authorizer.requestResource.check('get').reason() == 'pods/web'",
+            "!authorizer.requestResource.check('get').errored()",
+            "authorizer.path('/healthz').check('post').allowed()",
+            "authorizer.serviceAccount('ns', 'robot').group('').resource('pods').namespace('ns').check('list').allowed()",
+        ] {
+            assert_eq!(holds(text), Ok(true), "{text}");
+        }
+        assert_eq!(
+            holds("authorizer.path('').check('get').allowed()"),
+            Err("path must not be empty".to_owned())
+        );
+        assert_eq!(
+            holds("authorizer.group('').check('get').allowed()"),
+            Err("no such overload".to_owned())
+        );
     }
 
     #[test]

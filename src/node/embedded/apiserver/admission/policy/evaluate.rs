@@ -6,14 +6,17 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::{Attributes, matching};
+use crate::node::embedded::apiserver::authz;
 use crate::node::embedded::apiserver::cel::{Budget, Expression, Outcome, Scope, policy_variables};
 use crate::node::embedded::apiserver::kinds::edit::{items, text_at};
+use crate::node::embedded::apiserver::state::ApiState;
 
 /// Longest message an expression may give, in bytes (`MaxEvaluatedMessageExpressionSizeBytes`).
 const MESSAGE: usize = 5 << 10;
 
 /// The request a policy is asked about.
-pub(super) struct Subject<'a> {
+pub(in super::super) struct Subject<'a> {
+    pub state: &'a Arc<ApiState>,
     pub attributes: &'a Attributes<'a>,
     pub old: Option<&'a Value>,
     /// `Null` for deletions.
@@ -61,6 +64,52 @@ impl Evaluation<'_> {
     }
 }
 
+/// What every expression about a request can name.
+fn scope(subject: &Subject<'_>) -> Scope {
+    let mut scope = Scope::default();
+    scope.set("object", subject.new);
+    scope.set("oldObject", subject.old.unwrap_or(&Value::Null));
+    scope.set("request", &request(subject.attributes));
+    scope.set("namespaceObject", &shown_namespace(subject));
+    let (state, attributes) = (subject.state.clone(), subject.attributes);
+    scope.set_authorizer(
+        Arc::new(move |user, asked| authz::authorize(&state, user, asked)),
+        attributes.user.clone(),
+        authz::Attributes {
+            namespace: attributes.namespace.to_owned(),
+            group: attributes.resource.group.clone(),
+            version: attributes.resource.version.clone(),
+            resource: attributes.resource.name.clone(),
+            subresource: attributes.subresource.to_owned(),
+            name: attributes.name.to_owned(),
+            ..authz::Attributes::default()
+        },
+    );
+    scope
+}
+
+/// Whether the conditions of a webhook hold (`matchConditions`).
+///
+/// # Errors
+/// The texts of those that cannot be told, when none is false.
+pub(in super::super) fn match_conditions(
+    all: &[Value],
+    subject: &Subject<'_>,
+) -> Result<bool, String> {
+    let mut evaluation = Evaluation {
+        known: vec![
+            "object",
+            "oldObject",
+            "request",
+            "namespaceObject",
+            "authorizer",
+        ],
+        scope: scope(subject),
+        budget: &mut Budget::default(),
+    };
+    conditions(all, &mut evaluation)
+}
+
 /// Asks a policy, with one of its parameters.
 pub(super) fn evaluate(
     policy: &Value,
@@ -72,13 +121,8 @@ pub(super) fn evaluate(
     let has_params = policy
         .pointer("/spec/paramKind")
         .is_some_and(|kind| !kind.is_null());
-    let mut scope = Scope::default();
-    scope.set("object", subject.new);
-    scope.set("oldObject", subject.old.unwrap_or(&Value::Null));
-    scope.set("request", &request(subject.attributes));
-    scope.set("namespaceObject", &shown_namespace(subject));
+    let mut scope = scope(subject);
     scope.set("variables", &json!({}));
-    scope.set("authorizer", &Value::Null);
     scope.set("params", param.unwrap_or(&Value::Null));
     let mut evaluation = Evaluation {
         known: policy_variables(has_params),
@@ -94,7 +138,7 @@ pub(super) fn evaluate(
             .add_variable(text_at(variable, "/name"), outcome);
     }
     let mut verdict = Verdict::default();
-    match conditions(policy, &mut evaluation) {
+    match conditions(items(policy, "/spec/matchConditions"), &mut evaluation) {
         Ok(true) => {}
         Ok(false) => return verdict,
         Err(_) if ignores => return verdict,
@@ -150,9 +194,9 @@ impl Denial {
 }
 
 /// Whether all `matchConditions` hold; one that does not decides, whatever else failed.
-fn conditions(policy: &Value, evaluation: &mut Evaluation<'_>) -> Result<bool, String> {
+fn conditions(all: &[Value], evaluation: &mut Evaluation<'_>) -> Result<bool, String> {
     let mut failed = Vec::new();
-    for condition in items(policy, "/spec/matchConditions") {
+    for condition in all {
         match evaluation.of(text_at(condition, "/expression")) {
             Ok(outcome) if outcome.is_false() => return Ok(false),
             Ok(_) => {}

@@ -1,7 +1,7 @@
 //! ValidatingAdmissionPolicies (`k8s.io/apiserver/pkg/admission/plugin/policy/validating`): which are asked
 //! about a request, what their bindings make of the answers, and what the audit log says of both.
 
-mod evaluate;
+pub(super) mod evaluate;
 mod params;
 
 use std::collections::BTreeMap;
@@ -76,6 +76,7 @@ pub fn validate(
             continue;
         }
         let subject = Subject {
+            state,
             attributes,
             old,
             new,

@@ -7,6 +7,7 @@
     reason = "a test may end itself"
 )]
 
+mod admission;
 mod cheats;
 mod checks;
 mod cli_policy;

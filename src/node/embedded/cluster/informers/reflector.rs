@@ -124,7 +124,10 @@ impl Reflector {
         let wait = BACK_OFF.0 * 2_u32.pow(self.failures.min(6));
         self.failures += 1;
         self.next = Next::Watch;
-        self.due = now + wait.min(BACK_OFF.1).mul_f64(1.0 + rand::rng().random::<f64>());
+        self.due = now
+            + wait
+                .min(BACK_OFF.1)
+                .mul_f64(1.0 + rand::rng().random::<f64>());
     }
 }
 

@@ -230,7 +230,8 @@ pub(super) fn declare(context: &mut Context<'_, '_>) {
             ))))
         },
     );
-    let answers: [(&'static str, fn(&Answer) -> Value); 4] = [
+    type Get = fn(&Answer) -> Value;
+    let answers: [(&'static str, Get); 4] = [
         ("allowed", |answer| Value::Bool(answer.0)),
         ("reason", |answer| Value::String(Arc::new(answer.1.clone()))),
         // The authorisers of this server fail only by not allowing.

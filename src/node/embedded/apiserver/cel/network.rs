@@ -130,7 +130,8 @@ pub(super) fn declare(context: &mut Context<'_, '_>) {
         let address = own::<Address>(&of).ok_or_else(|| wrong("family"))?;
         Ok(Value::Int(if address.0.is_ipv4() { 4 } else { 6 }))
     });
-    let kinds: [(&'static str, fn(IpAddr) -> bool); 4] = [
+    type Holds = fn(IpAddr) -> bool;
+    let kinds: [(&'static str, Holds); 4] = [
         ("isUnspecified", |address| address.is_unspecified()),
         ("isLoopback", |address| address.is_loopback()),
         ("isLinkLocalMulticast", |address| match address {

@@ -99,7 +99,7 @@ fn amount(value: &Value) -> Option<i128> {
     }
 }
 
-fn own<'a, T: 'static>(value: &'a Value) -> Option<&'a T> {
+fn own<T: 'static>(value: &Value) -> Option<&T> {
     match value {
         Value::Opaque(opaque) => opaque.downcast_ref::<T>(),
         _ => None,
@@ -164,7 +164,8 @@ pub(super) fn declare(context: &mut Context<'_, '_>) {
             ordered(&left, &right, "compareTo").map(|order| Value::Int(order as i64))
         },
     );
-    let sums: [(&'static str, fn(i128, i128) -> i128); 2] =
+    type Sum = fn(i128, i128) -> i128;
+    let sums: [(&'static str, Sum); 2] =
         [("add", i128::saturating_add), ("sub", i128::saturating_sub)];
     for (function, sum) in sums {
         let _ = context.add_function(
@@ -180,8 +181,9 @@ pub(super) fn declare(context: &mut Context<'_, '_>) {
             },
         );
     }
+    type Of = fn(i128) -> Result;
     #[expect(clippy::cast_precision_loss, reason = "the function says so")]
-    let numbers: [(&'static str, fn(i128) -> Result); 4] = [
+    let numbers: [(&'static str, Of); 4] = [
         ("sign", |nano| Ok(Value::Int(nano.signum() as i64))),
         ("isInteger", |nano| Ok(Value::Bool(whole(nano).is_some()))),
         ("asInteger", |nano| {

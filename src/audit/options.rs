@@ -6,6 +6,7 @@ pub mod number;
 pub mod pflag;
 pub mod table;
 pub mod value;
+pub mod versions;
 
 use number::quote;
 use pflag::{CommandLine, FlagError};

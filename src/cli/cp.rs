@@ -96,7 +96,13 @@ pub fn run(args: &CpArgs) -> anyhow::Result<Exit> {
 
 fn failed(path: &str, error: &io::Error) -> anyhow::Error {
     let text = go_error_text(error);
-    Failure::environment(format!("`{path}`: {text}")).into()
+    let failure = Failure::environment(format!("`{path}`: {text}"));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => failure
+            .hint("free some space, then run the command again")
+            .into(),
+        _ => failure.into(),
+    }
 }
 
 fn on_node(path: &str) -> impl FnOnce(io::Error) -> anyhow::Error {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::argv::{Flags, clean};
 use super::pod::ApiServerPod;
+use crate::audit::options::versions;
 use crate::audit::policy::{LoadError, Loaded, load};
 use crate::node::{ApiServerState, ContainerPhase, Node, NodeError, NodeFile};
 use crate::scenario::setup::{MANIFEST, MANIFESTS};
@@ -26,6 +27,8 @@ pub struct Facts {
     pub policy: Option<PolicySeen>,
     /// Files that checks compare, as they are on the node.
     pub files: BTreeMap<String, NodeFile>,
+    /// The minor version of Kubernetes that the node runs: 36 for 1.36.
+    pub minor: u32,
     /// The webhook receivers that the scenario runs on the node.
     pub sinks: Vec<RunSink>,
 }
@@ -100,11 +103,12 @@ impl Facts {
             flags,
             policy,
             files: BTreeMap::new(),
+            minor: versions::TABLE,
             sinks: Vec::new(),
         })
     }
 
-    /// As [`Facts::gather`], with the receivers of a scenario.
+    /// As [`Facts::gather`], with the node's version and the receivers of a scenario.
     ///
     /// # Errors
     /// When the node cannot be asked.
@@ -114,8 +118,16 @@ impl Facts {
         setup: &[Step],
     ) -> Result<Self, NodeError> {
         let sinks = setup.iter().filter_map(|step| step.sink.clone()).collect();
+        let minor = node
+            .kubernetes()
+            .and_then(|version| versions::minor(&version))
+            .unwrap_or(versions::TABLE);
         let facts = Self::gather(node, state)?;
-        Ok(Self { sinks, ..facts })
+        Ok(Self {
+            minor,
+            sinks,
+            ..facts
+        })
     }
 
     /// The receiver whose file this is.

@@ -15,6 +15,7 @@ use super::lock::LabLock;
 use super::progress::Progress;
 use super::record::{FORMAT, Grade};
 use super::{Error, Home, Record, at};
+use crate::audit::options::versions::{difference, minor};
 use crate::node::NodeError;
 use crate::node::engine::{Engine, LabNode, Order, Pace, Wishes, tell};
 use crate::scenario::setup::SetupError;
@@ -537,9 +538,11 @@ fn fill(home: &Home, new: &Path, plan: &Plan<'_>, before: Option<Record>) -> Res
         && !versions.is_empty()
         && !versions.iter().any(|minor| is_minor(&version, minor))
     {
+        let difference = minor(&version).and_then(difference);
         tell(&format!(
-            "the node runs Kubernetes {version}; this exercise is written for {}",
-            versions.join(", ")
+            "the node runs Kubernetes {version}; this exercise is written for {}{}",
+            versions.join(", "),
+            difference.map_or_else(String::new, |text| format!(" ({text})"))
         ));
     }
     let resolved = plan.scenario.resolve(seed)?;

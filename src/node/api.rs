@@ -116,6 +116,22 @@ pub(super) async fn replace(
     )
 }
 
+/// Merges fields into an object (a JSON merge patch).
+///
+/// # Errors
+/// As [`get`].
+pub(super) async fn merge(
+    client: &kube::Client,
+    path: &str,
+    fields: &Value,
+) -> Result<(), NodeError> {
+    let body = fields.to_string().into_bytes();
+    done(
+        send(client, http::Method::PATCH, path, MERGE, body).await,
+        &[404],
+    )
+}
+
 /// Deletes an object; one that is gone is fine.
 ///
 /// # Errors

@@ -227,11 +227,6 @@ pub trait LabNode: Node {
         Vec::new()
     }
 
-    /// The version of Kubernetes it runs, `v1.36.1`, where that is not always the same.
-    fn kubernetes(&self) -> Option<String> {
-        None
-    }
-
     /// Runs something on the node with the streams of this process; gives the exit code.
     ///
     /// # Errors

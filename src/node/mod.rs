@@ -133,6 +133,11 @@ pub trait Node: Send + Sync {
     /// When the node refuses or cannot be reached.
     fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError>;
 
+    /// The version of Kubernetes it runs, `v1.36.1`, where that is not always the same.
+    fn kubernetes(&self) -> Option<String> {
+        None
+    }
+
     /// Makes a receiver for the audit webhook run on the node, from now on and whenever the node does, and writes
     /// the certificate of its authority. One that was asked for on the same port before is replaced.
     ///

@@ -1,7 +1,7 @@
 //! The limits of a log's rotation: how much room it may take, and how far back it reaches.
 
 use super::Context;
-use crate::audit::options::{AuditOptions, LogOptions};
+use crate::audit::options::{AuditOptions, LogOptions, versions};
 use crate::grade::report::Outcome;
 use crate::scenario::check::Layer;
 use crate::scenario::evidence::BudgetCheck;
@@ -40,7 +40,7 @@ pub fn budget(context: &Context<'_>, check: &BudgetCheck, layer: Layer) -> Outco
         _ => &context.facts.state.argv,
     };
     let next = "ps -ef | grep -o -- '--audit-log-max[^ ]*'";
-    let log = match AuditOptions::from_argv(argv) {
+    let log = match AuditOptions::from_argv(&versions::spelled_out(argv, context.facts.minor)) {
         Ok(options) => options.log,
         Err(error) => return Outcome::fail(expected, error.to_string(), next),
     };

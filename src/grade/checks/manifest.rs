@@ -1,7 +1,7 @@
 //! Layer 1: the manifest on disk.
 
 use super::Context;
-use crate::audit::options::table;
+use crate::audit::options::{table, versions};
 use crate::grade::argv::{clean, integer, parent, same_value};
 use crate::grade::pod::{ApiServerPod, Target};
 use crate::grade::report::Outcome;
@@ -32,6 +32,7 @@ pub fn flag(context: &Context<'_>, check: &FlagCheck) -> Outcome {
         );
     }
     compare(
+        context,
         check,
         context.facts.manifest_flags.get(&check.name),
         expected,
@@ -66,6 +67,7 @@ pub(super) fn wanted(check: &FlagCheck, place: &str) -> String {
 
 /// Compares a flag's value.
 pub(super) fn compare(
+    context: &Context<'_>,
     check: &FlagCheck,
     got: Option<&str>,
     expected: String,
@@ -79,7 +81,8 @@ pub(super) fn compare(
     }
     let default = || {
         let flag = table::find(&check.name).filter(|_| check.default_counts)?;
-        Some(flag.default_value().text())
+        let other = versions::other_default(&check.name, context.facts.minor);
+        Some(other.map_or_else(|| flag.default_value().text(), str::to_owned))
     };
     let (got, seen) = match (got, default()) {
         (Some(got), _) => (got.to_owned(), format!("--{}={got}", check.name)),

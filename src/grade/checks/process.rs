@@ -25,6 +25,7 @@ pub fn flag(context: &Context<'_>, check: &FlagCheck) -> Outcome {
         );
     }
     manifest::compare(
+        context,
         check,
         context.facts.flags.get(&check.name),
         expected,

@@ -106,7 +106,7 @@ pub fn create(dir: &Path, order: &Order<'_>) -> Result<KindNode, EngineError> {
     };
     let mut record = supply.cluster(order.lab)?;
     // From here on until the lab is stopped for good, nothing is pristine.
-    let lab = LabRecord::new(&name, wanted_image, wanted_config);
+    let mut lab = LabRecord::new(&name, wanted_image, wanted_config);
     record.used = true;
     record.owner = Some(Owner {
         lab: order.lab.to_owned(),
@@ -115,16 +115,18 @@ pub fn create(dir: &Path, order: &Order<'_>) -> Result<KindNode, EngineError> {
     save(&place, &record)?;
     let kept = || EngineError::io("write state/kind.json");
     std::fs::create_dir_all(dir.join("state")).map_err(kept())?;
-    lab.save(dir).map_err(kept())?;
     let kubeconfig = dir.join("state/kubeconfig");
-    let text = std::fs::read(place.kubeconfig()).map_err(kept())?;
-    super::record::write_private(&kubeconfig, &text).map_err(kept())?;
-    Ok(KindNode::new(
+    let node = KindNode::new(
         &provider.program,
         &record.node,
-        place,
-        kubeconfig,
-    ))
+        place.clone(),
+        kubeconfig.clone(),
+    );
+    lab.since = node.now().map_err(engine_error)?;
+    let text = std::fs::read(place.kubeconfig()).map_err(kept())?;
+    super::record::write_private(&kubeconfig, &text).map_err(kept())?;
+    lab.save(dir).map_err(kept())?;
+    Ok(node.since(lab.since))
 }
 
 /// An error of the node as one of the engine.

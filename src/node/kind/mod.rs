@@ -17,6 +17,7 @@ pub mod interrupt;
 pub mod lock;
 pub mod look;
 pub mod node;
+pub mod nodes;
 pub mod objects;
 pub mod pristine;
 pub mod process;

@@ -31,6 +31,8 @@ pub struct KindNode {
     place: Place,
     /// The lab's own kubeconfig.
     kubeconfig: PathBuf,
+    /// Where in the journal the lab begins, in seconds since 1970.
+    since: Option<String>,
     /// What the last look found: the process id and the port of the API server.
     seen: Mutex<(Option<u32>, String)>,
 }
@@ -43,8 +45,26 @@ impl KindNode {
             session: Session::new(program, container),
             place,
             kubeconfig,
+            since: None,
             seen: Mutex::new((None, PORT.to_owned())),
         }
+    }
+
+    /// The same, with a journal that begins at a moment, as [`KindNode::now`] gives it.
+    #[must_use]
+    pub fn since(self, since: Option<String>) -> Self {
+        Self { since, ..self }
+    }
+
+    /// The node's clock, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn now(&self) -> Result<Option<String>, NodeError> {
+        let output = self.session.ask(&["n_now"], &[])?;
+        let now = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let plain = !now.is_empty() && now.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        Ok(plain.then_some(now))
     }
 
     /// The node of the lab in this directory.
@@ -59,7 +79,7 @@ impl KindNode {
             None => format!("{}-control-plane", lab.cluster),
         };
         let kubeconfig = dir.join("state/kubeconfig");
-        Ok(Self::new(program, &container, place, kubeconfig))
+        Ok(Self::new(program, &container, place, kubeconfig).since(lab.since))
     }
 
     /// The session with it.
@@ -104,7 +124,9 @@ impl KindNode {
 
     /// The lists, the container in question, and whether they agree on its state.
     fn look_once(&self, port: &str) -> Result<(Look, Detail, bool), NodeError> {
-        let output = self.session.ask(&["n_look", port], &[])?;
+        let output = self
+            .session
+            .ask(&["n_look", port, self.journal_start()], &[])?;
         let look = Look::parse(&output.stdout);
         let inspect = |id: &str| {
             let output = self.session.ask(&["n_inspect", id], &[])?;
@@ -126,6 +148,10 @@ impl KindNode {
             detail.exit_code = ended.exit_code;
         }
         Ok((look, detail, agreed))
+    }
+
+    fn journal_start(&self) -> &str {
+        self.since.as_deref().unwrap_or_default()
     }
 
     fn remembered(&self) -> (Option<u32>, String) {
@@ -210,7 +236,10 @@ impl Node for KindNode {
     }
 
     fn kubelet_journal(&self, lines: usize) -> Result<Vec<String>, NodeError> {
-        let output = self.session.ask(&["n_journal", &lines.to_string()], &[])?;
+        let output = self.session.ask(
+            &["n_journal", &lines.to_string(), self.journal_start()],
+            &[],
+        )?;
         let text = String::from_utf8_lossy(&output.stdout);
         let all: Vec<String> = text
             .lines()
@@ -224,6 +253,17 @@ impl Node for KindNode {
     fn change_objects(&self, changes: &[ObjectChange]) -> Result<(), NodeError> {
         api::know(changes)?;
         api::change(self.client_config(&Identity::SuperAdmin)?, changes)
+    }
+
+    fn kubernetes(&self) -> Option<String> {
+        // Every node image has it (`pkg/cluster/nodeutils/util.go`).
+        match self.read("/kind/version") {
+            Ok(NodeFile::File { content, .. }) => {
+                let version = String::from_utf8_lossy(&content).trim().to_owned();
+                version.starts_with('v').then_some(version)
+            }
+            _ => None,
+        }
     }
 
     fn run_sink(&self, sink: &Sink) -> Result<(), NodeError> {
@@ -242,17 +282,6 @@ impl LabNode for KindNode {
             kubeconfig: self.kubeconfig.clone(),
             server: identity::server(&self.place).unwrap_or_default(),
             name: self.session.container().to_owned(),
-        }
-    }
-
-    fn kubernetes(&self) -> Option<String> {
-        // Every node image has it (`pkg/cluster/nodeutils/util.go`).
-        match self.read("/kind/version") {
-            Ok(NodeFile::File { content, .. }) => {
-                let version = String::from_utf8_lossy(&content).trim().to_owned();
-                version.starts_with('v').then_some(version)
-            }
-            _ => None,
         }
     }
 

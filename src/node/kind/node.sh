@@ -195,7 +195,8 @@ n_tree() {
 
 keep=/kind/ckslab
 # Keeps the node as it is now.
-n_snapshot() {
+n_snapshot() { alone snapshot; }
+snapshot() {
   rm -rf $keep && mkdir -p -m 0700 $keep || return
   local names=() name
   for name in etc root var/lib/kubelet/config.yaml var/lib/kubelet/instance-config.yaml var/lib/kubelet/kubeadm-flags.env; do
@@ -250,9 +251,18 @@ n_sinks_stop() {
   return 0
 }
 
+# Runs a function alone: what an interrupted command left running on the node is waited for.
+alone() {
+  (
+    flock -w 100 8 || { echo 'an earlier command still works on the node' >&2; exit 1; }
+    "$@"
+  ) 8>/kind/.ckslab.lock
+}
+
 # Puts the files back that were there, except those that only the API server of the lab must let go of
 # first. Says `changed` where the API server is made anew for it, `keys` where it has to be.
-n_restore() {
+n_restore() { alone restore; }
+restore() {
   [ -f $keep/pristine.tar ] || { echo 'its pristine state is not kept' >&2; return 1; }
   n_sinks_stop && rm -rf $keep/sinks
   local m=etc/kubernetes/manifests name again=0
@@ -293,7 +303,8 @@ n_restore() {
 }
 
 # Removes what was not there at the start.
-n_sweep() {
+n_sweep() { alone sweep; }
+sweep() {
   n_tree >"$d/now"
   comm -z -13 $keep/tree "$d/now" | xargs -0 -r rm -rf --
 }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::nodes;
 use crate::node::NodeError;
 use crate::node::api;
 
 /// Collections that labs and learners change, each before those that need it.
-const COLLECTIONS: [&str; 34] = [
+const COLLECTIONS: [&str; 35] = [
+    nodes::COLLECTION,
     "/api/v1/namespaces",
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
@@ -166,7 +168,12 @@ struct Difference {
 fn difference(before: &Objects, now: &Objects) -> Difference {
     let mut found = Difference::default();
     let namespace = |name: &str| format!("/api/v1/namespaces/{name}");
-    for path in now.keys().filter(|path| !before.contains_key(*path)) {
+    // Nodes are the kubelet's: only what people put on them is put back.
+    let is_node = |path: &str| path.starts_with(nodes::COLLECTION);
+    for path in now
+        .keys()
+        .filter(|path| !before.contains_key(*path) && !is_node(path))
+    {
         // What is in a namespace that goes away goes with it.
         let within = namespace_of(path).map(namespace);
         if within.is_none_or(|within| before.contains_key(&within)) {
@@ -178,6 +185,7 @@ fn difference(before: &Objects, now: &Objects) -> Difference {
     for (path, object) in before.iter().filter(|(path, _)| lasting(path)) {
         match now.get(path) {
             None => found.gone.push((path.clone(), own(object))),
+            Some(_) if is_node(path) => {}
             Some(other) if own(other) != own(object) => {
                 let mut object = own(object);
                 // Some kinds are replaced only by who knows what is there.
@@ -208,7 +216,11 @@ fn difference(before: &Objects, now: &Objects) -> Difference {
 /// When the API server refuses, or namespaces do not end.
 pub fn restore(config: kube::Config, before: Objects) -> Result<(), NodeError> {
     api::run(config, |client| async move {
-        let found = difference(&before, &list(&client).await?);
+        let now = list(&client).await?;
+        for (path, patch) in nodes::patches(&before, &now) {
+            api::merge(&client, &path, &patch).await?;
+        }
+        let found = difference(&before, &now);
         for path in &found.extra {
             api::delete(&client, path).await?;
         }

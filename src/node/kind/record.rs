@@ -79,6 +79,10 @@ pub struct LabRecord {
     /// The same.
     #[serde(default)]
     pub kind_config: Option<PathBuf>,
+    /// When the lab began, by the node's clock, in seconds since 1970: what its journal says of earlier labs is
+    /// none of this one's.
+    #[serde(default)]
+    pub since: Option<String>,
 }
 
 impl LabRecord {
@@ -91,6 +95,7 @@ impl LabRecord {
             token: uuid::Uuid::new_v4().to_string(),
             image,
             kind_config,
+            since: None,
         }
     }
 

@@ -112,6 +112,9 @@ impl Supply<'_> {
         if !record.used && node.api_server().is_ok_and(|state| state.ready) {
             return Ok(record);
         }
+        // Half put back it is nobody's: whoever is interrupted here must not find the old lab in it.
+        record.owner = None;
+        save(self.place, &record)?;
         if let Err(error) = pristine::restore(&node) {
             if let NodeError::Unreachable { reason, hint } = error {
                 return Err(EngineError::Missing { reason, hint });
@@ -123,7 +126,6 @@ impl Supply<'_> {
             return self.make_anew();
         }
         record.used = false;
-        record.owner = None;
         save(self.place, &record)?;
         Ok(record)
     }

@@ -41,15 +41,10 @@ fn docker_a_receiver_lives_as_long_as_the_lab() {
     assert_eq!(lab.sh(LISTENS), "yes\n");
 
     // Not while the lab is stopped, and again with it.
-    let on_the_node = || {
-        let words = ["exec", lab.container().as_str(), "sh", "-c", LISTENS].map(str::to_owned);
-        let output = std::process::Command::new("docker").args(words).output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    };
     lab.test.run(["stop"]).ok();
-    assert_eq!(on_the_node(), "no\n");
+    assert_eq!(lab.past(LISTENS), "no\n");
     lab.start("sink-01", &mine).ok();
-    assert_eq!(on_the_node(), "yes\n");
+    assert_eq!(lab.past(LISTENS), "yes\n");
 
     // Nothing of it is left for the next lab.
     lab.start("sandbox", &[]).ok();

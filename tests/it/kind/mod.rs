@@ -2,5 +2,8 @@
 //! (ignored by default; `.ci/kind-standin/with-docker` provides one).
 
 mod docker;
+mod docker_files;
+mod docker_interrupts;
+mod docker_restore;
 mod docker_sink;
 mod pretended;

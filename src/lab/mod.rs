@@ -16,6 +16,7 @@ pub mod home;
 pub mod life;
 pub mod live_rehearsal;
 pub mod lock;
+pub mod mutation;
 pub mod progress;
 pub mod record;
 pub mod rehearsal;

@@ -150,6 +150,12 @@ impl Rehearsal {
         &self.resolved
     }
 
+    /// The node as it was at the start.
+    #[must_use]
+    pub fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
     /// The host directory that is the node's `/`.
     #[must_use]
     pub fn node_root(&self) -> PathBuf {

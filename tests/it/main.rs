@@ -28,6 +28,7 @@ mod kind;
 mod kinds;
 mod layers;
 mod legacy;
+mod mutants;
 mod overload;
 mod pace;
 mod pipeline;

@@ -13,6 +13,7 @@ use crate::lab::home::is_id;
 use crate::scenario::{self, Scenario, lint, starter};
 
 mod matrix;
+mod mutate;
 mod test;
 
 /// Arguments of `ckslab scenario`.
@@ -42,6 +43,8 @@ enum ScenarioCommand {
 
 Exit codes: 0 no row is empty, 1 some are.")]
     Matrix(SelectArgs),
+    /// Change the reference solution in one place, many times: what means something else must lose points
+    Mutate(mutate::MutateArgs),
     /// Play every recorded attempt on a node of its own and compare the grades
     Test(test::TestArgs),
 }
@@ -96,6 +99,7 @@ pub fn run(args: &ScenarioArgs) -> anyhow::Result<Exit> {
         ScenarioCommand::New(args) => new(&args.directory),
         ScenarioCommand::Lint(args) => run_lint(args),
         ScenarioCommand::Matrix(args) => matrix::run(args),
+        ScenarioCommand::Mutate(args) => mutate::run(args),
         ScenarioCommand::Test(args) => test::run(args),
     }
 }

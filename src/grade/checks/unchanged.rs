@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Context;
-use crate::audit::policy::load;
-use crate::grade::argv::Flags;
+use crate::audit::compare::{Scope, try_differences};
+use crate::audit::policy::{Policy, load};
+use crate::grade::argv::{Flags, integer};
 use crate::grade::pod::ApiServerPod;
 use crate::grade::report::Outcome;
 use crate::node::NodeFile;
@@ -88,7 +89,11 @@ fn flags(context: &Context<'_>, but: &[String]) -> Vec<String> {
         flags
             .iter()
             .filter(|(name, _)| !free(name))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .map(|(name, value)| {
+                // `0x1e` is thirty.
+                let number = integer(value).map(|number| number.to_string());
+                (name.to_owned(), number.unwrap_or_else(|| value.to_owned()))
+            })
             .collect()
     };
     let before = kept(&Flags::of(&before.argv));
@@ -205,11 +210,17 @@ fn file(context: &Context<'_>, path: &str) -> Option<String> {
 }
 
 /// The policy in a file still does the same.
+/// Whether two policies decide every request alike, however they are written.
+fn does_the_same(before: &Policy, now: &Policy) -> bool {
+    before == now
+        || try_differences(before, now, &Scope::default()).is_ok_and(|found| found.is_empty())
+}
+
 fn policy(context: &Context<'_>, path: &str) -> Option<String> {
     let before = load(context.baseline.files.get(path)?.as_bytes()).ok()?;
     match context.node.read(path) {
         Ok(NodeFile::File { content, .. }) => match load(&content) {
-            Ok(now) if now.policy == before.policy => None,
+            Ok(now) if does_the_same(&before.policy, &now.policy) => None,
             Ok(_) => Some(format!("the policy in `{path}` was changed")),
             Err(error) => Some(format!(
                 "the policy in `{path}` cannot be loaded: {}",

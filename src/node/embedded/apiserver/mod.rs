@@ -13,6 +13,7 @@ mod deadline;
 pub mod discovery;
 pub mod encoding;
 pub mod encryption;
+mod expiry;
 pub mod flags;
 pub mod flow;
 pub mod health;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::chronicle::Chronicle;
+use super::expiry;
 use super::hooks;
 use super::http as https;
 use super::lifecycle::READY;
@@ -178,6 +179,7 @@ impl Server {
         });
         let _silence = Silence(state.audit.clone());
         let _compactor = AbortOnDropHandle::new(tokio::spawn(compact(state.clone())));
+        let _expiry = AbortOnDropHandle::new(tokio::spawn(expiry::run(state.clone())));
         let local: Arc<dyn LocalApi> = Arc::new(Local::new(state.clone()));
         let ready = async {
             let waited = tokio::time::sleep(state.machine.pace.scale(READY));

@@ -93,6 +93,9 @@ impl ScenarioError {
         if let Some(cut) = message.find(" at line ") {
             message.truncate(cut);
         }
+        if let Some(likely) = likely(&message) {
+            message.push_str(&format!(" (did you mean `{likely}`?)"));
+        }
         Self::Invalid {
             place: Place {
                 file: file.to_owned(),
@@ -102,6 +105,19 @@ impl ScenarioError {
             hint: SCHEMA.to_owned(),
         }
     }
+}
+
+/// The known word most like the unknown one of "unknown field `a`, expected one of `b`, `c`".
+fn likely(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("unknown field `")?;
+    let (unknown, rest) = rest.split_once('`')?;
+    let known: Vec<String> = rest
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    super::load::nearest(unknown, &known)
 }
 
 /// The hint for mistakes in content.

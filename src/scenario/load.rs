@@ -13,6 +13,10 @@ static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
 
 /// Files a scenario may hold; a larger one is no text.
 const LARGEST_FILE: u64 = 1 << 20;
+/// Nesting that a file of a scenario may have.
+const DEEPEST: usize = 200;
+/// Attempts a scenario may have.
+const MOST_ATTEMPTS: usize = 200;
 
 /// A scenario as read, variables not yet filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,11 +93,22 @@ impl Scenario {
             }
         }
         let attempts = folder.join("attempts");
-        if attempts.is_dir() {
-            for entry in entries(&attempts)? {
-                if entry.ends_with(".yaml")
-                    && let Some(text) = read_text(&attempts.join(&entry))?
-                {
+        // A link could lead anywhere on the machine of whoever tries the scenario.
+        if std::fs::symlink_metadata(&attempts).is_ok_and(|found| found.is_dir()) {
+            let mut names = entries(&attempts)?;
+            names.retain(|name| name.ends_with(".yaml"));
+            if names.len() > MOST_ATTEMPTS {
+                return Err(ScenarioError::Invalid {
+                    place: Place {
+                        file: attempts.display().to_string(),
+                        line: None,
+                    },
+                    message: format!("there are more than {MOST_ATTEMPTS} attempts"),
+                    hint: LINT.to_owned(),
+                });
+            }
+            for entry in names {
+                if let Some(text) = read_text(&attempts.join(&entry))? {
                     files.insert(format!("attempts/{entry}"), text);
                 }
             }
@@ -136,6 +151,18 @@ impl Scenario {
             .get("scenario.yaml")
             .ok_or_else(|| missing(origin, "scenario.yaml"))?;
         let file = format!("{origin}/scenario.yaml");
+        for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".yaml")) {
+            if nests_too_deep(text) {
+                return Err(ScenarioError::Invalid {
+                    place: Place {
+                        file: format!("{origin}/{path}"),
+                        line: None,
+                    },
+                    message: format!("it nests deeper than {DEEPEST} levels"),
+                    hint: LINT.to_owned(),
+                });
+            }
+        }
         check_format(&file, text)?;
         let definition: Definition =
             serde_yaml::from_str(text).map_err(|error| ScenarioError::yaml(&file, &error))?;
@@ -182,6 +209,27 @@ impl Scenario {
         let text = self.files.get(file).map(String::as_str).unwrap_or_default();
         ScenarioError::at(&format!("{}/{file}", self.origin), text, needle, message)
     }
+}
+
+/// Whether a YAML text may nest so deep that reading it takes for ever: brackets, whatever they stand in, and
+/// what is in front of the first word of a line.
+fn nests_too_deep(text: &str) -> bool {
+    let mut open = 0_usize;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > DEEPEST {
+            return true;
+        }
+    }
+    text.lines().any(|line| {
+        let word = line.find(|c: char| !matches!(c, ' ' | '-' | '?' | ':'));
+        let front = line.get(..word.unwrap_or(line.len())).unwrap_or(line);
+        front.matches(' ').count() > DEEPEST
+    })
 }
 
 /// The ids of every scenario, sorted; cheap enough for shell completion.
@@ -274,7 +322,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> ScenarioError {
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, ScenarioError> {
-    match std::fs::metadata(path) {
+    match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path, &error)),
         Ok(metadata) if !metadata.is_file() || metadata.len() > LARGEST_FILE => {
@@ -283,7 +331,7 @@ fn read_text(path: &Path) -> Result<Option<String>, ScenarioError> {
                     file: path.display().to_string(),
                     line: None,
                 },
-                message: "not a file of text of at most 1 MiB".to_owned(),
+                message: "not a file of text of at most 1 MiB, or a link".to_owned(),
                 hint: LINT.to_owned(),
             });
         }

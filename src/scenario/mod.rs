@@ -3,6 +3,7 @@
 //! Architecture invariant: a scenario knows a node only through [`crate::node::Node`], so every
 //! scenario works on every engine unless it says why not.
 
+pub mod advice;
 pub mod answer;
 pub mod answer_sheet;
 pub mod attempt;

@@ -157,17 +157,24 @@ struct LintReport {
     schema_version: u32,
     ok: bool,
     findings: Vec<lint::Finding>,
+    /// What may be better; no mistakes.
+    advice: Vec<lint::Finding>,
 }
 
 fn run_lint(args: &SelectArgs) -> anyhow::Result<Exit> {
     let scenarios = select(args)?;
     let findings: Vec<lint::Finding> = scenarios.iter().flat_map(lint::lint).collect();
+    let advice: Vec<lint::Finding> = scenarios
+        .iter()
+        .flat_map(scenario::advice::advice)
+        .collect();
     let ok = findings.is_empty();
     match args.output.output {
         Format::Json => output::print_json(&LintReport {
             schema_version: SCHEMA_VERSION,
             ok,
             findings,
+            advice,
         })?,
         Format::Text => {
             for finding in &findings {
@@ -176,6 +183,9 @@ fn run_lint(args: &SelectArgs) -> anyhow::Result<Exit> {
                     None => finding.file.clone(),
                 };
                 output::print(&format!("{place}: {}\n", finding.message))?;
+            }
+            for finding in &advice {
+                output::print(&format!("{}: advice: {}\n", finding.file, finding.message))?;
             }
             if ok {
                 output::print(&format!(

@@ -5,6 +5,7 @@
 //! are decided alike, so one concrete request per class is enough. Classes are built from the constants of the
 //! policies plus a fresh value for each dimension, real-looking ones first.
 
+mod decisions;
 mod identities;
 mod operations;
 mod signature;
@@ -15,6 +16,7 @@ use super::catalog::Resource;
 use super::evaluate::{Attributes, Decision, evaluate};
 use super::level::{Level, Stage};
 use super::policy::{Policy, PolicyRule};
+pub use decisions::{Decided, try_decided};
 pub use identities::implied_groups;
 use signature::Signature;
 
@@ -319,16 +321,32 @@ impl Classes {
         })
     }
 
+    /// Whether requests of these classes of identities and operations are in scope.
+    fn in_scope(&self, who: &Signature, what: &Signature) -> bool {
+        let (within, without) = (self.within, self.without);
+        (within.1 == 0 || who.first_with(what, within.0, within.1).is_some())
+            && (without.1 == 0 || who.first_with(what, without.0, without.1).is_none())
+    }
+
+    /// The request of an identity and an operation, by their numbers.
+    fn request(&self, who: usize, what: usize) -> Option<Attributes> {
+        let (_, _, identity) = self.identities.get(who)?;
+        let (_, _, operation) = self.operations.get(what)?;
+        Some(Attributes {
+            user: Some(identity.user.clone()),
+            groups: identity.groups.clone(),
+            ..operation.clone()
+        })
+    }
+
     /// Calls back for every class in scope.
     fn walk(&self, mut visit: impl FnMut(&Signature, u32, &dyn Fn() -> Attributes)) {
         for (who, who_cost, identity) in &self.identities {
             for (what, what_cost, operation) in &self.operations {
-                let both = who.and(what);
-                let wanted =
-                    self.within.1 == 0 || both.first(self.within.0, self.within.1).is_some();
-                if !wanted || both.first(self.without.0, self.without.1).is_some() {
+                if !self.in_scope(who, what) {
                     continue;
                 }
+                let both = who.and(what);
                 visit(&both, who_cost + what_cost, &|| Attributes {
                     user: Some(identity.user.clone()),
                     groups: identity.groups.clone(),

@@ -52,7 +52,13 @@ pub fn evaluate(policy: &Policy, attributes: &Attributes) -> Decision {
         .iter()
         .enumerate()
         .find(|(_, rule)| matches(rule, attributes));
-    match found {
+    decide(policy, found.map(|(at, _)| at))
+}
+
+/// What a policy decides for the requests that this rule decides, or no rule.
+#[must_use]
+pub fn decide(policy: &Policy, rule: Option<usize>) -> Decision {
+    match rule.and_then(|at| Some((at, policy.rules.get(at)?))) {
         Some((at, rule)) => Decision {
             level: rule.level,
             omit_stages: union(&policy.omit_stages, &rule.omit_stages),

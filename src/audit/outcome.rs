@@ -42,6 +42,38 @@ pub fn stages(request: &Attributes) -> Vec<Stage> {
     stages
 }
 
+/// Whether a request has a body that is an object; unknown where that depends on the client.
+#[must_use]
+pub fn sends_body(request: &Attributes) -> Option<bool> {
+    if !request.resource_request || is_stream(&request.subresource) {
+        return Some(false);
+    }
+    match request.verb.as_str() {
+        "create" | "update" | "patch" => Some(true),
+        // Options may be sent as a body, or in the query.
+        "delete" | "deletecollection" => None,
+        _ => Some(false),
+    }
+}
+
+/// Whether the answer to a request is an object that can be recorded.
+#[must_use]
+pub fn answers_with_body(request: &Attributes) -> bool {
+    request.resource_request && !is_stream(&request.subresource) && request.verb != "watch"
+}
+
+/// What besides the deciding rule matters for the entries of a request, as a number below 16: requests of
+/// one kind that the same rule decides have the same stages and kinds of bodies.
+#[must_use]
+pub fn kind(request: &Attributes) -> u8 {
+    let body = match sends_body(request) {
+        Some(false) => 0,
+        Some(true) => 1,
+        None => 2,
+    };
+    u8::from(is_long(request)) | (u8::from(answers_with_body(request)) << 1) | (body << 2)
+}
+
 /// What a policy leaves of a request.
 #[must_use]
 pub fn outcome(policy: &Policy, request: &Attributes) -> Outcome {
@@ -53,17 +85,14 @@ pub fn outcome(policy: &Policy, request: &Attributes) -> Outcome {
         .collect();
     // The entry of RequestReceived is written before any body is read.
     let answered = stages.iter().any(|stage| *stage != Stage::RequestReceived);
-    let bodies = answered && request.resource_request && !is_stream(&request.subresource);
     Outcome {
         level,
-        request_body: match request.verb.as_str() {
-            _ if !bodies || level < Level::Request => Some(false),
-            "create" | "update" | "patch" => Some(true),
-            // Options may be sent as a body, or in the query.
-            "delete" | "deletecollection" => None,
-            _ => Some(false),
+        request_body: if answered && level >= Level::Request {
+            sends_body(request)
+        } else {
+            Some(false)
         },
-        response_body: bodies && level >= Level::RequestResponse && request.verb != "watch",
+        response_body: answered && level >= Level::RequestResponse && answers_with_body(request),
         stages,
         rule: decision.rule,
     }

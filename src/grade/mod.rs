@@ -15,6 +15,7 @@ pub mod policy;
 pub mod probes;
 pub mod render;
 pub mod report;
+mod requirement;
 pub mod run;
 
 pub use report::{CheckReport, CheckStatus, Report};

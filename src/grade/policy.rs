@@ -1,32 +1,34 @@
 //! The policy by meaning: the one the API server sees against the scenario's reference, over every
 //! class of requests that either of them tells apart.
 
-use serde_json::{Value, json};
-
 use super::probes::describe;
 use super::report::Outcome;
-use crate::audit::compare::{Identity, Scope, try_representatives};
-use crate::audit::evaluate::{Attributes, Decision, evaluate};
-use crate::audit::level::{Level, Stage};
-use crate::audit::policy::{Policy, PolicyRule, load};
-use crate::scenario::definition::{Compare, PolicyCheck, PolicyGoal, Stages};
+use super::requirement::{Miss, Wanted};
+use crate::audit::compare::{Identity, Scope, implied_groups, try_decided};
+use crate::audit::evaluate::{Attributes, Decision, decide, evaluate};
+use crate::audit::outcome::kind;
+use crate::audit::policy::{Policy, load};
+use crate::scenario::definition::{PolicyCheck, PolicyGoal};
+use crate::scenario::policy_check::rules;
 
 /// A request on which the policy does not do what is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counterexample {
     /// The request.
     pub request: Attributes,
-    /// What is asked.
+    /// What the reference policy does.
     pub wanted: Decision,
     /// What the policy does.
     pub got: Decision,
+    /// What is not as asked.
+    pub miss: Miss,
 }
 
 /// A comparison: a goal and the requests over which policies are compared.
 #[derive(Debug, Clone)]
 pub struct Comparison<'a> {
     goal: &'a PolicyGoal,
-    /// The reference policy.
+    /// The reference policy; one without rules where the goal has none.
     pub reference: Policy,
 }
 
@@ -42,43 +44,51 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// The requests of a check on which `policy` does not do what is asked.
+    /// The requests of a check with which `policy` does not do what is asked, the most telling first: one
+    /// for each pair of rules, of the reference and of the policy, and each kind of request.
     ///
     /// # Errors
-    /// When the check's own match rules cannot be loaded.
+    /// When the check's own match rules cannot be loaded, or it asks for nothing.
     pub fn counterexamples(
         &self,
         policy: &Policy,
         check: &PolicyCheck,
     ) -> Result<Vec<Counterexample>, String> {
+        if check.level.is_none() && self.goal.reference.is_empty() && !check.is_about_details() {
+            return Err(
+                "the scenario has no reference policy, and the check no `level`".to_owned(),
+            );
+        }
+        let (within, mut without) = check.scope()?;
+        without.extend(rules(&self.goal.free)?);
         let scope = Scope {
-            within: matches(&check.only)?,
-            without: matches(&check.except)?,
+            within,
+            without,
             identities: self
                 .goal
                 .users
                 .iter()
                 .map(|user| Identity {
                     user: user.clone(),
-                    groups: vec!["system:authenticated".to_owned()],
+                    groups: implied_groups(user),
                 })
                 .collect(),
             namespaces: self.goal.namespaces.clone(),
             ..Scope::default()
         };
-        Ok(try_representatives(&[&self.reference, policy], &scope)
+        Ok(try_decided(&self.reference, policy, &scope, kind)
             .map_err(|error| error.to_string())?
             .into_iter()
-            .filter_map(|request| {
-                let wanted = evaluate(&self.reference, &request);
-                let got = evaluate(policy, &request);
-                let fine = (check.stages_only || level_fits(check.compare, &wanted, &got))
-                    && (check.compare != Compare::Exactly
-                        || stages_fit(self.goal.stages, &request, &wanted, &got));
-                (!fine).then_some(Counterexample {
-                    request,
+            .filter_map(|decided| {
+                let wanted = decide(&self.reference, decided.a);
+                let got = decide(policy, decided.b);
+                let miss = Wanted::of(check, self.goal, &decided.request, &wanted)
+                    .miss(&decided.request, &got)?;
+                Some(Counterexample {
+                    request: decided.request,
                     wanted,
                     got,
+                    miss,
                 })
             })
             .collect())
@@ -107,13 +117,18 @@ impl<'a> Comparison<'a> {
             1 => String::new(),
             count => format!(" (and {} more kinds of request)", count - 1),
         };
-        Outcome::fail(
-            format!(
-                "{}: {}",
-                words(&first.request),
-                decision(&first.wanted, &first.got)
+        let got = first.miss.got(&first.request, &first.got);
+        let rule = match first.got.rule {
+            Some(rule) => format!(
+                "rule {} of {} is the first that matches",
+                rule + 1,
+                policy.rules.len()
             ),
-            format!("{}{more}", got_words(&first.got, &first.wanted, policy)),
+            None => format!("no rule of {} matches", policy.rules.len()),
+        };
+        Outcome::fail(
+            format!("{}: {}", words(&first.request), first.miss.wanted()),
+            format!("{got}: {rule}{more}"),
             explain_command(path, &first.request),
         )
     }
@@ -124,6 +139,9 @@ impl<'a> Comparison<'a> {
 /// # Errors
 /// The loader's text.
 pub fn reference(goal: &PolicyGoal) -> Result<Policy, String> {
+    if goal.reference.is_empty() {
+        return Ok(Policy::default());
+    }
     let loaded = load(goal.reference.as_bytes()).map_err(|error| error.message)?;
     match loaded.warnings.first() {
         Some(warning) => Err(warning.clone()),
@@ -131,108 +149,24 @@ pub fn reference(goal: &PolicyGoal) -> Result<Policy, String> {
     }
 }
 
-/// The match parts of rules, as rules.
-fn matches(parts: &[Value]) -> Result<Vec<PolicyRule>, String> {
-    if parts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rules: Vec<Value> = parts
-        .iter()
-        .map(|rule| {
-            let mut rule = rule.clone();
-            if let Some(fields) = rule.as_object_mut() {
-                fields.insert("level".into(), "Metadata".into());
-            }
-            rule
-        })
-        .collect();
-    let text =
-        json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}).to_string();
-    let loaded = load(text.as_bytes()).map_err(|error| error.message)?;
-    match loaded.warnings.first() {
-        Some(warning) => Err(warning.clone()),
-        None => Ok(loaded.policy.rules),
-    }
-}
-
-fn level_fits(compare: Compare, wanted: &Decision, got: &Decision) -> bool {
-    match compare {
-        Compare::Exactly => got.level == wanted.level,
-        Compare::AtLeast => got.level >= wanted.level,
-        Compare::AtMost => got.level <= wanted.level,
-    }
-}
-
-/// Stages matter only where something is recorded, and a stage only where the request has it.
-fn stages_fit(how: Stages, request: &Attributes, wanted: &Decision, got: &Decision) -> bool {
-    if wanted.level == Level::None || got.level == Level::None {
-        return true;
-    }
-    match how {
-        Stages::Any => !got.omit_stages.contains(&Stage::ResponseComplete),
-        Stages::Exactly => Stage::ALL
-            .into_iter()
-            .filter(|stage| match stage {
-                Stage::Panic => false,
-                Stage::ResponseStarted => is_long(request),
-                _ => true,
-            })
-            .all(|stage| got.omit_stages.contains(&stage) == wanted.omit_stages.contains(&stage)),
-    }
-}
-
-fn is_long(request: &Attributes) -> bool {
-    request.verb == "watch"
-        || ["exec", "attach", "portforward", "proxy", "log"].contains(&request.subresource.as_str())
-}
-
+/// A request in words, with the groups of its user that do not come with the name.
 fn words(request: &Attributes) -> String {
-    match &request.user {
-        Some(user) => format!("{} as {user}", describe(request)),
-        None => describe(request),
-    }
-}
-
-fn decision(wanted: &Decision, got: &Decision) -> String {
-    if wanted.level == got.level {
-        return match stage_names(&wanted.omit_stages) {
-            names if names.is_empty() => format!("{}, no stage left out", wanted.level.name()),
-            names => format!("{}, without stage {names}", wanted.level.name()),
-        };
-    }
-    match wanted.level {
-        Level::None => "not recorded".to_owned(),
-        level => format!("level {}", level.name()),
-    }
-}
-
-fn got_words(got: &Decision, wanted: &Decision, policy: &Policy) -> String {
-    let what = if got.level == wanted.level {
-        match stage_names(&got.omit_stages) {
-            names if names.is_empty() => format!("{}, no stage left out", got.level.name()),
-            names => format!("{}, without stage {names}", got.level.name()),
-        }
-    } else if got.level == Level::None {
-        "not recorded".to_owned()
-    } else {
-        format!("level {}", got.level.name())
+    let Some(user) = &request.user else {
+        return describe(request);
     };
-    match got.rule {
-        Some(rule) => format!(
-            "{what}: rule {} of {} is the first that matches",
-            rule + 1,
-            policy.rules.len()
-        ),
-        None => format!("{what}: no rule of {} matches", policy.rules.len()),
-    }
-}
-
-fn stage_names(stages: &[Stage]) -> String {
-    stages
+    let usual = implied_groups(user);
+    let groups: Vec<String> = request
+        .groups
         .iter()
-        .map(|stage| stage.name())
-        .collect::<Vec<_>>()
-        .join(", ")
+        .filter(|group| !usual.contains(group))
+        .map(|group| format!("`{group}`"))
+        .collect();
+    let member = match groups.as_slice() {
+        [] => String::new(),
+        [one] => format!(" of group {one}"),
+        several => format!(" of groups {}", several.join(", ")),
+    };
+    format!("{} as {user}{member}", describe(request))
 }
 
 /// The command that shows which rule decides.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::AnswerCheck;
 use super::evidence::{BudgetCheck, KeptCheck, ModeCheck, NeverCheck};
+pub use super::policy_check::{Compare, PolicyCheck};
 use super::quantity::Quantity;
 
 /// Where a check looks.
@@ -189,35 +190,6 @@ pub struct MountCheck {
     /// Whether the directory must be mounted, so that files beside it (rotated logs) reach the node.
     #[serde(default)]
     pub directory: bool,
-}
-
-/// Which requests a policy check looks at, and how strictly.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PolicyCheck {
-    /// Only requests that one of these matches (written as the match part of policy rules).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub only: Vec<serde_json::Value>,
-    /// No requests that one of these matches.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub except: Vec<serde_json::Value>,
-    /// How levels are compared.
-    pub compare: Compare,
-    /// Whether only stages are compared, where both record something.
-    pub stages_only: bool,
-}
-
-/// How levels are compared with the reference's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Compare {
-    /// The same level.
-    #[default]
-    Exactly,
-    /// The same or more.
-    AtLeast,
-    /// The same or less.
-    AtMost,
 }
 
 /// The log on the node.

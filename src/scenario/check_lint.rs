@@ -1,10 +1,11 @@
 //! What is wrong with a check by itself: several kinds, a layer that does not fit, values that are none.
 
 use super::answer::AnswerCheck;
-use super::check::{Check, FlagCheck, Layer};
+use super::check::{Check, Compare, FlagCheck, Layer, PolicyCheck};
 use super::evidence::{BudgetCheck, KeptCheck, ModeCheck, NeverCheck, octal};
 use super::log_filter::LogFilter;
 use super::quantity::Quantity;
+use crate::audit::level::Level;
 use crate::audit::options::table;
 
 /// What is wrong with a check by itself.
@@ -42,6 +43,7 @@ pub(super) fn check_problems(check: &Check) -> Vec<String> {
     }
     let wrong = [
         check.flag.as_ref().map(flag_problems),
+        check.policy.as_ref().map(policy_problems),
         check.mode.as_ref().map(mode_problems),
         check.kept.as_ref().map(kept_problems),
         check.never.as_ref().map(never_problems),
@@ -64,6 +66,29 @@ fn flag_problems(check: &FlagCheck) -> Vec<String> {
     }
     if table::find(&check.name).is_none() {
         problems.push(format!("kube-apiserver has no flag `--{}`", check.name));
+    }
+    problems
+}
+
+fn policy_problems(check: &PolicyCheck) -> Vec<String> {
+    let mut problems: Vec<String> = check.scope().err().into_iter().collect();
+    let none = check.compare == Compare::None || check.stages_only;
+    if none && check.level.is_some() {
+        problems.push("a `level` that is not compared is no level".to_owned());
+    }
+    if check.level == Some(Level::None) && check.compare == Compare::AtLeast {
+        problems.push("every level is at least None".to_owned());
+    }
+    if check.level == Some(Level::RequestResponse) && check.compare == Compare::AtMost {
+        problems.push("every level is at most RequestResponse".to_owned());
+    }
+    if let Some(stages) = &check.stages
+        && let Some(both) = stages
+            .recorded
+            .iter()
+            .find(|stage| stages.left_out.contains(stage))
+    {
+        problems.push(format!("the stage {} cannot be both", both.name()));
     }
     problems
 }

@@ -184,11 +184,16 @@ pub struct Fault {
 }
 
 /// The audit policy asked for, and the requests over which it is compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyGoal {
-    /// A policy that does what is asked; any equivalent one passes.
+    /// A policy that does what is asked; any equivalent one passes. Without it, every `policy` check says
+    /// itself what is asked, and every probe its level.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reference: String,
+    /// Requests that no check looks at (written as the match part of policy rules).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub free: Vec<serde_json::Value>,
     /// Namespaces worth naming in counterexamples.
     #[serde(default)]
     pub namespaces: Vec<String>,
@@ -198,6 +203,20 @@ pub struct PolicyGoal {
     /// Whether the stages must be the reference's.
     #[serde(default)]
     pub stages: Stages,
+    /// Whether recorded bodies must have managed fields where the reference keeps them, and only there.
+    #[serde(default)]
+    pub managed_fields: Strictness,
+}
+
+/// Whether something of the reference must be the policy's, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strictness {
+    /// It is no matter.
+    #[default]
+    Any,
+    /// It must.
+    Exactly,
 }
 
 /// How stages are compared.

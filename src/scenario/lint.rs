@@ -215,11 +215,22 @@ impl Linter<'_> {
                     );
                 }
             }
-            if check.policy.is_some() && definition.policy.is_none() {
+            let reference = definition
+                .policy
+                .as_ref()
+                .is_some_and(|goal| !goal.reference.is_empty());
+            if let Some(policy) = &check.policy
+                && !reference
+                && policy.level.is_none()
+                && !policy.is_about_details()
+            {
                 self.add(
                     FILE,
                     &needle,
-                    format!("check `{}` needs a `policy` of the scenario", check.id),
+                    format!(
+                        "check `{}` needs a `level`, or a `policy` of the scenario with a `reference`",
+                        check.id
+                    ),
                 );
             }
         }

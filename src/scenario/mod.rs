@@ -21,6 +21,7 @@ pub mod manifest_edit;
 pub mod manifest_text;
 pub mod matrix;
 pub mod play;
+pub mod policy_check;
 pub mod quantity;
 pub mod request;
 pub mod resolved;

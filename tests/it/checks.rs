@@ -563,3 +563,147 @@ fn a_question_needs_one_source_and_an_answer() {
         Vec::<String>::new()
     );
 }
+
+/// A check of the policy that a running API server has, without a reference.
+fn policy_said(policy: &str, check: &str, goal: &str) -> String {
+    let setup = format!(
+        "  - write:\n      path: /etc/kubernetes/p.yaml\n      content: |\n        apiVersion: audit.k8s.io/v1\n        \
+         kind: Policy\n{}\n  - manifest: {{set_flags: [audit-policy-file=/etc/kubernetes/p.yaml], \
+         add_volumes: [{{name: p, path: /etc/kubernetes/p.yaml}}], \
+         add_mounts: [{{name: p, path: /etc/kubernetes/p.yaml}}]}}",
+        policy
+            .lines()
+            .map(|line| format!("        {line}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    let checks = format!("  - {{id: a, title: A, layer: files, policy: {{{check}}}}}");
+    let lab = Lab::of(&scenario(&setup, &checks, goal));
+    lab.node.api_server().unwrap();
+    lab.only()
+}
+
+const SECRETS: &str = "requests: [{resources: [{group: '', resources: [secrets]}]}]";
+const PASS: &str = "pass: every request of this kind is treated as asked: it is, in every case the \
+                    policies tell apart";
+
+#[test]
+fn a_level_is_asked_of_requests() {
+    let policy = "rules:\n- {level: Request, namespaces: [pay], resources: [{resources: [secrets]}]}\n\
+                  - {level: Metadata, verbs: [get, list, watch]}";
+    let goal = "policy: {namespaces: [pay, shop]}";
+    let said = |check: &str| policy_said(policy, &format!("{SECRETS}, {check}"), goal);
+    assert_eq!(
+        said("level: Metadata"),
+        "fail: get secrets `web` in namespace `pay` as jane: level Metadata (without bodies): level \
+         Request (with the body of the request): rule 1 of 2 is the first that matches (and 4 more kinds \
+         of request)"
+    );
+    assert_eq!(said("level: Request, compare: at-most"), PASS);
+    assert_eq!(
+        said("level: Metadata, compare: at-most, free: [{namespaces: [pay]}]"),
+        PASS
+    );
+    assert_eq!(
+        said("level: Metadata, compare: at-least"),
+        "fail: create secrets in namespace `shop` as jane: level Metadata (without bodies) or more: not \
+         recorded: no rule of 2 matches (and 1 more kinds of request)"
+    );
+    assert!(said("level: None").starts_with("fail: get secrets `web` in namespace `pay`"));
+}
+
+/// What leaves out every stage records nothing, whatever its level.
+#[test]
+fn a_level_without_stages_is_no_level() {
+    let policy = "rules:\n- {level: RequestResponse, omitStages: [RequestReceived, ResponseStarted, \
+                  ResponseComplete]}";
+    assert_eq!(policy_said(policy, "level: None", ""), PASS);
+}
+
+#[test]
+fn stages_are_asked_of_requests() {
+    let policy = "rules:\n- {level: Request, omitStages: [RequestReceived], resources: [{resources: [secrets]}]}\n\
+                  - {level: Metadata, omitStages: [ResponseStarted]}";
+    let left_out = "compare: none, stages: {left_out: [RequestReceived]}";
+    assert_eq!(
+        policy_said(policy, &format!("{SECRETS}, {left_out}"), ""),
+        PASS
+    );
+    assert_eq!(
+        policy_said(policy, left_out, ""),
+        "fail: get pods `web` in namespace `default` as jane: no entry of the stage RequestReceived: an \
+         entry of the stage RequestReceived: rule 2 of 2 is the first that matches (and 4 more kinds of \
+         request)"
+    );
+    // Only what goes on for long has the stage at all.
+    let said = policy_said(
+        policy,
+        "compare: none, stages: {recorded: [ResponseStarted]}",
+        "",
+    );
+    assert!(said.starts_with("fail: watch pods"), "{said}");
+}
+
+#[test]
+fn managed_fields_are_asked_of_bodies() {
+    let policy = "omitManagedFields: true\nrules:\n- {level: Request, omitManagedFields: false, resources: \
+                  [{resources: [secrets]}]}\n- {level: RequestResponse, resources: [{resources: [pods]}]}\n\
+                  - {level: Metadata}";
+    let omitted = "compare: none, managed_fields: omitted";
+    assert_eq!(
+        policy_said(policy, omitted, ""),
+        "fail: create secrets in namespace `default` as jane: bodies without managed fields: bodies with \
+         managed fields: rule 1 of 3 is the first that matches"
+    );
+    let rest = format!("{omitted}, free: [{{verbs: [create, update, patch]}}]");
+    assert_eq!(policy_said(policy, &rest, ""), PASS);
+    // The reference may ask for them, too.
+    let reference = "policy: {managed_fields: exactly, reference: \"apiVersion: audit.k8s.io/v1\\nkind: \
+                     Policy\\nomitManagedFields: true\\nrules: [{level: Request, resources: [{resources: \
+                     [secrets]}]}, {level: RequestResponse, resources: [{resources: [pods]}]}, {level: \
+                     Metadata}]\"}";
+    let said = policy_said(policy, "{}".trim_matches(['{', '}']), reference);
+    assert!(said.contains("bodies without managed fields"), "{said}");
+}
+
+/// Who is in a group is told, where the name alone does not show it.
+#[test]
+fn the_example_names_the_group_that_matters() {
+    let policy = "rules:\n- {level: Metadata, userGroups: [breakglass]}";
+    let said = policy_said(policy, "level: None", "");
+    assert!(
+        said.starts_with(
+            "fail: get secrets `web` in namespace `default` as jane of group `breakglass`"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn lint_knows_what_a_policy_check_needs() {
+    let files = |check: &str| complaints(&format!("layer: files, policy: {{{check}}}"));
+    assert_eq!(
+        files("level: None, compare: at-least"),
+        ["every level is at least None"]
+    );
+    assert_eq!(
+        files("level: Request, compare: none"),
+        ["a `level` that is not compared is no level"]
+    );
+    assert_eq!(
+        files("level: None, stages: {recorded: [Panic], left_out: [Panic]}"),
+        ["the stage Panic cannot be both"]
+    );
+    let unknown = files("level: None, requests: [{verb: [get]}]");
+    assert!(unknown[0].contains("unknown field"), "{unknown:?}");
+    let found = lint::lint(&scenario(
+        "  []",
+        "  - {id: c, title: C, points: 1, layer: files, policy: {}}",
+        "",
+    ));
+    assert!(
+        found.iter().any(|finding| finding.message
+            == "check `c` needs a `level`, or a `policy` of the scenario with a `reference`"),
+        "{found:?}"
+    );
+}

@@ -32,6 +32,7 @@ mod mutants;
 mod overload;
 mod pace;
 mod pipeline;
+mod policy_fairness;
 mod policy_properties;
 mod progress;
 mod random_requests;

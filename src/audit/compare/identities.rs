@@ -59,20 +59,56 @@ pub(super) fn fresh(known: &HashSet<&str>, candidates: &[&str]) -> String {
 }
 
 struct Builder<'a> {
-    rules: &'a [&'a PolicyRule],
+    /// The rules that name nobody, and those that name a user, by name.
+    anybody: Signature,
+    by_user: HashMap<&'a str, Signature>,
+    /// The same of groups.
+    any_group: Signature,
+    by_group: HashMap<&'a str, Signature>,
     found: HashMap<Signature, (u32, Identity)>,
 }
 
-impl Builder<'_> {
+/// The rules without names in a list, and those with a name, by name.
+fn by_name<'a>(
+    rules: &[&'a PolicyRule],
+    names: impl Fn(&'a PolicyRule) -> &'a [String],
+) -> (Signature, HashMap<&'a str, Signature>) {
+    let empty = |at: usize| rules.get(at).is_some_and(|rule| names(rule).is_empty());
+    let mut by_name: HashMap<&str, Signature> = HashMap::new();
+    for (at, rule) in rules.iter().enumerate() {
+        for name in names(rule) {
+            let named = by_name
+                .entry(name)
+                .or_insert_with(|| Signature::of(rules.len(), |_| false));
+            named.insert(at);
+        }
+    }
+    (Signature::of(rules.len(), empty), by_name)
+}
+
+impl<'a> Builder<'a> {
+    fn new(rules: &[&'a PolicyRule]) -> Self {
+        let (anybody, by_user) = by_name(rules, |rule| &rule.users);
+        let (any_group, by_group) = by_name(rules, |rule| &rule.user_groups);
+        Self {
+            anybody,
+            by_user,
+            any_group,
+            by_group,
+            found: HashMap::new(),
+        }
+    }
+
     fn add(&mut self, user: &str, groups: &[String], cost: u32) -> bool {
-        let signature = Signature::of(self.rules.len(), |at| {
-            self.rules.get(at).is_some_and(|rule| {
-                let user_ok = rule.users.is_empty() || rule.users.iter().any(|name| name == user);
-                let group_ok = rule.user_groups.is_empty()
-                    || groups.iter().any(|group| rule.user_groups.contains(group));
-                user_ok && group_ok
-            })
-        });
+        let users = match self.by_user.get(user) {
+            Some(named) => self.anybody.or(named),
+            None => self.anybody.clone(),
+        };
+        let member = groups
+            .iter()
+            .filter_map(|group| self.by_group.get(group.as_str()))
+            .fold(self.any_group.clone(), |all, named| all.or(named));
+        let signature = users.and(&member);
         let identity = || Identity {
             user: user.to_owned(),
             groups: groups.to_vec(),
@@ -140,10 +176,7 @@ pub(super) fn classes(
     if pairs(2) > MAX_COMBINATIONS / 10 {
         return Err(TooLarge { classes: pairs(2) });
     }
-    let mut builder = Builder {
-        rules,
-        found: HashMap::new(),
-    };
+    let mut builder = Builder::new(rules);
     possible(&mut builder, scope, &users, &groups, most);
     if scope.space == Space::Any {
         let known: HashSet<&str> = users.iter().map(|user| user.as_str()).collect();
@@ -158,7 +191,11 @@ pub(super) fn classes(
         .into_iter()
         .map(|(signature, (cost, identity))| (signature, cost, identity))
         .collect();
-    all.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| a.2.user.cmp(&b.2.user)));
+    all.sort_by(|a, b| {
+        a.1.cmp(&b.1)
+            .then_with(|| a.2.user.cmp(&b.2.user))
+            .then_with(|| a.2.groups.cmp(&b.2.groups))
+    });
     Ok(all)
 }
 

@@ -7,7 +7,7 @@ use super::signature::Signature;
 use super::{MAX_COMBINATIONS, Scope, Space, TooLarge};
 use crate::audit::catalog::{self, RESOURCE_VERBS, Resource, URL_VERBS};
 use crate::audit::evaluate::{Attributes, path_matches, resource_matches};
-use crate::audit::policy::PolicyRule;
+use crate::audit::policy::{GroupResources, PolicyRule};
 
 /// Costs more than any readable request.
 const IMPOSSIBLE: u32 = 100_000;
@@ -122,6 +122,24 @@ struct Builder<'a> {
     namespaces: HashMap<String, Signature>,
 }
 
+/// The rules that admit a resource whatever the name, and those that want one of these names.
+struct Admitted<'a> {
+    always: Signature,
+    named: Vec<(usize, &'a [String])>,
+}
+
+impl Admitted<'_> {
+    fn of_name(&self, name: &str) -> Signature {
+        let mut all = self.always.clone();
+        for (at, names) in &self.named {
+            if names.iter().any(|known| known == name) {
+                all.insert(*at);
+            }
+        }
+        all
+    }
+}
+
 impl Builder<'_> {
     fn add(&mut self, signature: Signature, cost: u32, attributes: impl FnOnce() -> Attributes) {
         match self.found.get_mut(&signature) {
@@ -164,22 +182,43 @@ impl Builder<'_> {
 
     /// The rules whose `resources` (or lack of any target) admit this resource and name.
     fn target(&self, target: &Target, name: &str) -> Signature {
-        self.signature(|rule| {
+        self.admitted(target).of_name(name)
+    }
+
+    /// The rules whose `resources` (or lack of any target) admit this resource, by the names they want.
+    fn admitted(&self, target: &Target) -> Admitted<'_> {
+        let admits = |entry: &GroupResources| {
+            (entry.group == target.group || entry.group == "*")
+                && (entry.resources.is_empty()
+                    || entry
+                        .resources
+                        .iter()
+                        .any(|spec| resource_matches(spec, &target.resource, &target.subresource)))
+        };
+        let mut named = Vec::new();
+        let always = self.signature(|rule| {
             if rule.namespaces.is_empty() && rule.resources.is_empty() {
                 return rule.non_resource_urls.is_empty();
             }
+            // Names count beside resources only.
+            let nameless = |entry: &GroupResources| {
+                entry.resources.is_empty() || entry.resource_names.is_empty()
+            };
             rule.resources.is_empty()
-                || rule.resources.iter().any(|entry| {
-                    let names_ok = entry.resource_names.is_empty()
-                        || entry.resource_names.iter().any(|n| n == name);
-                    (entry.group == target.group || entry.group == "*")
-                        && (entry.resources.is_empty()
-                            || (names_ok
-                                && entry.resources.iter().any(|spec| {
-                                    resource_matches(spec, &target.resource, &target.subresource)
-                                })))
-                })
-        })
+                || rule
+                    .resources
+                    .iter()
+                    .any(|entry| nameless(entry) && admits(entry))
+        });
+        for (at, rule) in self.rules.iter().enumerate() {
+            for entry in &rule.resources {
+                let names = entry.resource_names.as_slice();
+                if !names.is_empty() && !entry.resources.is_empty() && admits(entry) {
+                    named.push((at, names));
+                }
+            }
+        }
+        Admitted { always, named }
     }
 
     fn path(&self, path: &str) -> Signature {
@@ -217,10 +256,11 @@ impl Builder<'_> {
         if target.resource == "namespaces" && target.group.is_empty() {
             return self.add_namespaces(target, &namespaces);
         }
+        let admitted = self.admitted(target);
         let signatures: Vec<(String, u32, Signature)> = names
             .iter()
             .chain([&(String::new(), 0)])
-            .map(|(name, cost)| (name.clone(), *cost, self.target(target, name)))
+            .map(|(name, cost)| (name.clone(), *cost, admitted.of_name(name)))
             .collect();
         for verb in &target.verbs {
             let by_verb = self.verb(verb);
@@ -634,6 +674,7 @@ pub(super) fn classes(
         a.1.cmp(&b.1)
             .then_with(|| a.2.path.cmp(&b.2.path))
             .then_with(|| a.2.verb.cmp(&b.2.verb))
+            .then_with(|| super::order_key(&a.2).cmp(&super::order_key(&b.2)))
     });
     Ok(all)
 }

@@ -74,6 +74,17 @@ pub fn kind(request: &Attributes) -> u8 {
     u8::from(is_long(request)) | (u8::from(answers_with_body(request)) << 1) | (body << 2)
 }
 
+/// The [`kind`] of requests with this verb and subresource.
+#[must_use]
+pub fn kind_of(verb: &str, subresource: &str, resource_request: bool) -> u8 {
+    kind(&Attributes {
+        verb: verb.to_owned(),
+        subresource: subresource.to_owned(),
+        resource_request,
+        ..Attributes::default()
+    })
+}
+
 /// What a policy leaves of a request.
 #[must_use]
 pub fn outcome(policy: &Policy, request: &Attributes) -> Outcome {

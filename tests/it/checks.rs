@@ -596,7 +596,7 @@ fn a_level_is_asked_of_requests() {
     assert_eq!(
         said("level: Metadata"),
         "fail: get secrets `web` in namespace `pay` as jane: level Metadata (without bodies): level \
-         Request (with the body of the request): rule 1 of 2 is the first that matches (and 4 more kinds \
+         Request (with the body of the request): rule 1 of 2 is the first that matches (and 5 more kinds \
          of request)"
     );
     assert_eq!(said("level: Request, compare: at-most"), PASS);
@@ -641,7 +641,7 @@ fn stages_are_asked_of_requests() {
         "compare: none, stages: {recorded: [ResponseStarted]}",
         "",
     );
-    assert!(said.starts_with("fail: watch pods"), "{said}");
+    assert!(said.starts_with("fail: get pods/attach"), "{said}");
 }
 
 #[test]

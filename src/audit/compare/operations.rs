@@ -7,6 +7,7 @@ use super::signature::Signature;
 use super::{MAX_COMBINATIONS, Scope, Space, TooLarge};
 use crate::audit::catalog::{self, RESOURCE_VERBS, Resource, URL_VERBS};
 use crate::audit::evaluate::{Attributes, path_matches, resource_matches};
+use crate::audit::outcome::kind_of;
 use crate::audit::policy::{GroupResources, PolicyRule};
 
 /// Costs more than any readable request.
@@ -117,7 +118,8 @@ fn verb_cost(verb: &str) -> u32 {
 struct Builder<'a> {
     rules: &'a [&'a PolicyRule],
     constants: Constants<'a>,
-    found: HashMap<Signature, (u32, Attributes)>,
+    /// By rules and kind of request: what has other stages or bodies is another class.
+    found: HashMap<(Signature, u8), (u32, Attributes)>,
     verbs: HashMap<String, Signature>,
     namespaces: HashMap<String, Signature>,
 }
@@ -141,12 +143,19 @@ impl Admitted<'_> {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, signature: Signature, cost: u32, attributes: impl FnOnce() -> Attributes) {
-        match self.found.get_mut(&signature) {
+    fn add(
+        &mut self,
+        signature: Signature,
+        kind: u8,
+        cost: u32,
+        attributes: impl FnOnce() -> Attributes,
+    ) {
+        let key = (signature, kind);
+        match self.found.get_mut(&key) {
             Some((known, _)) if *known <= cost => {}
             Some(slot) => *slot = (cost, attributes()),
             None => {
-                self.found.insert(signature, (cost, attributes()));
+                self.found.insert(key, (cost, attributes()));
             }
         }
     }
@@ -264,6 +273,7 @@ impl Builder<'_> {
             .collect();
         for verb in &target.verbs {
             let by_verb = self.verb(verb);
+            let kind = kind_of(verb, &target.subresource, true);
             for (name, name_cost, by_target) in &signatures {
                 let Some(extra) = name_fits(target, verb, name) else {
                     continue;
@@ -272,7 +282,7 @@ impl Builder<'_> {
                 for (namespace, place_cost) in places(target, verb, &namespaces) {
                     let by_place = self.namespace(&namespace);
                     let cost = target.cost + verb_cost(verb) + name_cost + extra + place_cost;
-                    self.add(both.and(&by_place), cost, || {
+                    self.add(both.and(&by_place), kind, cost, || {
                         attributes(target, verb, &namespace, name)
                     });
                 }
@@ -285,6 +295,7 @@ impl Builder<'_> {
     fn add_namespaces(&mut self, target: &Target, namespaces: &[(String, u32)]) {
         for verb in &target.verbs {
             let by_verb = self.verb(verb);
+            let kind = kind_of(verb, &target.subresource, true);
             let mut each = Vec::new();
             if target.subresource.is_empty() && matches!(verb.as_str(), "list" | "watch" | "create")
             {
@@ -302,7 +313,7 @@ impl Builder<'_> {
                     .and(&self.namespace(&namespace))
                     .and(&self.target(target, &name));
                 let cost = target.cost + verb_cost(verb) + cost;
-                self.add(signature, cost, || {
+                self.add(signature, kind, cost, || {
                     attributes(target, verb, &namespace, &name)
                 });
             }
@@ -312,7 +323,15 @@ impl Builder<'_> {
     fn add_paths(&mut self, any: bool) {
         let mut paths: Vec<(String, u32)> = Vec::new();
         for (at, path) in catalog::PATHS.iter().enumerate() {
-            paths.push(((*path).to_owned(), u32::try_from(at).unwrap_or(0) / 4));
+            // A path that no rule speaks of is not what learners think of first.
+            let named = self.constants.paths.iter();
+            let extra = if named.into_iter().any(|spec| path_matches(path, spec)) {
+                0
+            } else {
+                10
+            };
+            let cost = u32::try_from(at).unwrap_or(0) / 4;
+            paths.push(((*path).to_owned(), cost + extra));
         }
         paths.push(("/unknown".to_owned(), 8));
         for spec in &self.constants.paths {
@@ -358,11 +377,14 @@ impl Builder<'_> {
             .collect();
         for (verb, verb_cost) in &verbs {
             let by_verb = self.verb(verb);
+            let kind = kind_of(verb, "", false);
             for (path, cost, by_path) in &signatures {
-                self.add(by_verb.and(by_path), cost + verb_cost + 3, || Attributes {
-                    verb: verb.clone(),
-                    path: path.clone(),
-                    ..Attributes::default()
+                self.add(by_verb.and(by_path), kind, cost + verb_cost + 3, || {
+                    Attributes {
+                        verb: verb.clone(),
+                        path: path.clone(),
+                        ..Attributes::default()
+                    }
                 });
             }
         }
@@ -451,9 +473,10 @@ impl Builder<'_> {
         for (target_signature, (target, name)) in &targets {
             for (verb_signature, verb) in &by_verb {
                 let both = target_signature.and(verb_signature);
+                let kind = kind_of(verb, &target.subresource, true);
                 for (place_signature, namespace) in &by_place {
                     let signature = both.and(place_signature);
-                    self.add(signature, IMPOSSIBLE, || {
+                    self.add(signature, kind, IMPOSSIBLE, || {
                         attributes(target, verb, namespace, name)
                     });
                 }
@@ -668,7 +691,7 @@ pub(super) fn classes(
     let mut all: Vec<(Signature, u32, Attributes)> = builder
         .found
         .into_iter()
-        .map(|(signature, (cost, attributes))| (signature, cost, attributes))
+        .map(|((signature, _), (cost, attributes))| (signature, cost, attributes))
         .collect();
     all.sort_by(|a, b| {
         a.1.cmp(&b.1)

@@ -22,7 +22,7 @@ use crate::style::{Style, printable_json};
   ckslab audit query audit.log --resource secrets --verb get,list
   ckslab audit summary /var/log/kubernetes/audit/*.log* --by user,code
 
-LOG may be plain, rotated or gzipped; - is standard input.")]
+LOG may be plain, rotated or gzipped; - is standard input, node:PATH a file of the active lab.")]
 pub struct AuditArgs {
     #[command(subcommand)]
     command: AuditCommand,
@@ -41,7 +41,7 @@ Values may be repeated or separated by commas; * stands for any text.")]
     Query(QueryArgs),
     /// Count requests by user, verb, resource...
     #[command(after_help = "Examples:
-  ckslab audit summary audit.log
+  ckslab audit summary node:/var/log/kubernetes/audit/audit.log --rotated
   ckslab audit summary audit.log --by user,resource --verb delete --top 5")]
     Summary(SummaryArgs),
 }

@@ -23,6 +23,7 @@ pub mod list;
 pub mod markdown;
 pub mod next;
 pub mod node_enter;
+mod node_file;
 pub mod node_process;
 pub mod output;
 pub mod policy;

@@ -139,6 +139,20 @@ impl ApiServerPod {
         }
     }
 
+    /// A mount through which the container may write to a path of the node.
+    #[must_use]
+    pub fn writable(&self, path: &str) -> Option<&Mount> {
+        self.mounts.iter().find(|mount| {
+            let volume = self.volumes.iter().find(|volume| volume.name == mount.name);
+            let host = volume.and_then(|volume| volume.host_path.as_deref());
+            !mount.read_only
+                && host.is_some_and(|host| {
+                    let root = clean(&format!("{host}/{}", mount.sub_path));
+                    below(path, &root).is_some()
+                })
+        })
+    }
+
     /// Volumes that hold a path of the node.
     pub fn volumes_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Volume> {
         self.volumes.iter().filter(move |volume| {
@@ -192,6 +206,15 @@ spec:
         ));
         assert!(matches!(pod.target("/scratch/x"), Target::NotOnNode(_)));
         assert!(matches!(pod.target("/var/log"), Target::Container));
+    }
+
+    #[test]
+    fn a_path_is_writable_through_any_mount_that_holds_it() {
+        let pod = pod();
+        assert!(pod.writable("/root/p.yaml").is_none());
+        assert!(pod.writable("/srv").is_none());
+        let mount = pod.writable("/srv/audit/q.yaml");
+        assert_eq!(mount.map(|mount| mount.name.as_str()), Some("dir"));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn attributes(
         user: Some(user.to_owned()),
         groups: groups.to_vec(),
         verb: request.verb.clone(),
-        namespace: request.namespace.clone(),
+        namespace: request.seen_namespace().replace("NONCE", nonce),
         api_group: request.group.clone(),
         api_version: if resource_request {
             request.version.clone()

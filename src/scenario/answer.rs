@@ -250,7 +250,7 @@ impl Evaluate {
             user: Some(name),
             groups,
             verb: request.verb.clone(),
-            namespace: request.namespace.clone(),
+            namespace: request.seen_namespace().to_owned(),
             api_group: request.group.clone(),
             api_version: if resource_request {
                 request.version.clone()

@@ -190,6 +190,9 @@ pub struct MountCheck {
     /// Whether the directory must be mounted, so that files beside it (rotated logs) reach the node.
     #[serde(default)]
     pub directory: bool,
+    /// Whether the mount must be read-only, so that nothing in the container can change the file, or must not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
 }
 
 /// The log on the node.

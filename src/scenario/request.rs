@@ -79,6 +79,24 @@ impl ProbeRequest {
             || (self.verb == "create" && self.subresource.is_empty())
     }
 
+    /// Whether it is about a Namespace itself, which is in none.
+    fn is_about_a_namespace(&self) -> bool {
+        self.group.is_empty() && self.resource == "namespaces"
+    }
+
+    /// The namespace that the API server sees in it: of a request about one Namespace, that one
+    /// (apiserver/pkg/endpoints/request/requestinfo.go).
+    #[must_use]
+    pub fn seen_namespace(&self) -> &str {
+        if !self.is_about_a_namespace() {
+            &self.namespace
+        } else if self.is_collection() {
+            ""
+        } else {
+            &self.name
+        }
+    }
+
     /// The URL path, without a query.
     #[must_use]
     pub fn url_path(&self) -> String {
@@ -90,7 +108,7 @@ impl ProbeRequest {
         } else {
             format!("/apis/{}/{}", self.group, self.version)
         };
-        if !self.namespace.is_empty() {
+        if !self.namespace.is_empty() && !self.is_about_a_namespace() {
             path.push_str(&format!("/namespaces/{}", self.namespace));
         }
         path.push_str(&format!("/{}", self.resource));
@@ -125,5 +143,34 @@ impl ProbeRequest {
             "delete" | "deletecollection" => (http::Method::DELETE, "application/json"),
             _ => (http::Method::GET, "application/json"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> ProbeRequest {
+        serde_yaml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_is_asked_for_by_name_and_seen_in_itself() {
+        let get = request("{verb: get, resource: namespaces, namespace: shop, name: shop}");
+        assert_eq!(get.url_path(), "/api/v1/namespaces/shop");
+        assert_eq!(get.seen_namespace(), "shop");
+        let status = request(
+            "{verb: update, resource: namespaces, subresource: status, name: shop, namespace: ''}",
+        );
+        assert_eq!(status.url_path(), "/api/v1/namespaces/shop/status");
+        assert_eq!(status.seen_namespace(), "shop");
+        let create = request("{verb: create, resource: namespaces}");
+        assert_eq!(
+            (create.url_path(), create.seen_namespace()),
+            ("/api/v1/namespaces".into(), "")
+        );
+        let pods = request("{verb: get, resource: pods, namespace: shop, name: web}");
+        assert_eq!(pods.url_path(), "/api/v1/namespaces/shop/pods/web");
+        assert_eq!(pods.seen_namespace(), "shop");
     }
 }

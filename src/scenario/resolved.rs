@@ -151,7 +151,8 @@ fn parse_hints(text: &str) -> Result<Vec<Hint>, (String, String)> {
         }
     }
     for hint in &mut hints {
-        hint.text = format!("{}\n", hint.text.trim());
+        // The blanks in front of the first line say that it is code.
+        hint.text = format!("{}\n", hint.text.trim_start_matches('\n').trim_end());
     }
     Ok(hints)
 }
@@ -179,6 +180,8 @@ mod tests {
                 },
             ]
         );
+        let code = parse_hints("## 5: Look\n\n    crictl ps -a\n    ls\n\n").unwrap();
+        assert_eq!(code[0].text, "    crictl ps -a\n    ls\n");
         assert!(parse_hints("## Look\n").is_err());
     }
 }

@@ -301,6 +301,31 @@ fn files_are_copied_both_ways_with_their_modes_and_never_out() {
     let inside = test.node("sandbox", "/etc/kubernetes/audit/policy.yaml");
     assert_eq!(fs::read_to_string(&inside).unwrap(), "rules: []\n");
     assert_eq!(fs::metadata(&inside).unwrap().mode() & 0o777, 0o640);
+    // Logs of the node are read where they are, rotated ones too.
+    let line = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a","stage":"ResponseComplete","requestURI":"/api","verb":"get","user":{"username":"jane"},"stageTimestamp":"2026-11-22T16:25:01.500000Z"}"#;
+    for name in ["x.log", "x-2026-11-22T16-25-01.500.log"] {
+        test.run_with(
+            ["cp", "-", &format!("node:/root/{name}")],
+            format!("{line}\n").as_bytes(),
+        )
+        .ok();
+    }
+    test.run(["audit", "query", "node:/root/x.log", "-o", "count"])
+        .ok()
+        .stdout("1\n");
+    test.run([
+        "audit",
+        "query",
+        "node:/root/x.log",
+        "--rotated",
+        "-o",
+        "count",
+    ])
+    .ok()
+    .stdout("2\n");
+    test.run(["audit", "query", "node:/root/none.log"])
+        .code(3)
+        .stderr("error: cannot read `node:/root/none.log`: no such file\n");
     test.run(["cp", "node:/etc/kubernetes/audit/policy.yaml", "back.yaml"])
         .ok();
     let back = fs::metadata(test.work().join("back.yaml")).unwrap();

@@ -4,14 +4,19 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::super::failure::Failure;
+use super::super::node_file::{self, unreadable};
 use super::table::plain;
 use crate::audit::log::{file_order, split_name};
+use crate::node::engine::LabNode;
 
 /// A log to read.
 pub(super) struct Log {
     path: String,
+    /// The node that it is on, where its name says so.
+    node: Option<Rc<dyn LabNode>>,
 }
 
 impl Log {
@@ -28,6 +33,9 @@ impl Log {
     pub fn open(&self) -> anyhow::Result<Box<dyn BufRead>> {
         let mut reader: Box<dyn BufRead> = if self.path == "-" {
             Box::new(BufReader::new(io::stdin().lock()))
+        } else if let (Some(node), Some(path)) = (&self.node, node_file::on_node(&self.path)) {
+            let file = node_file::open(node.as_ref(), path, &self.path)?;
+            Box::new(BufReader::with_capacity(1 << 16, file))
         } else {
             let file = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
             Box::new(BufReader::with_capacity(1 << 16, file))
@@ -54,24 +62,28 @@ impl Read for Untorn {
     }
 }
 
-fn unreadable(path: &str, error: &io::Error) -> anyhow::Error {
-    let text = match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
-    };
-    Failure::input(format!("cannot read `{}`: {text}", plain(path))).into()
-}
-
-/// The logs in the order in which they were written: rotated files before the one they came from.
+/// The logs in the order in which they were written: rotated files before the one they came from. Those
+/// named with `node:` in front are on the active lab's node.
 pub(super) fn logs(given: &[String], rotated: bool) -> anyhow::Result<Vec<Log>> {
     let mut paths: Vec<String> = Vec::new();
+    let node: Option<Rc<dyn LabNode>> = if given.iter().any(|name| on_node(name)) {
+        Some(node_file::node()?.into())
+    } else {
+        None
+    };
     for path in given {
-        if path != "-" {
-            check(path)?;
-            if rotated {
-                paths.extend(siblings(path));
+        match &node {
+            Some(node) if on_node(path) => {
+                if rotated {
+                    paths.extend(siblings_on(node.as_ref(), path)?);
+                }
+            }
+            _ if path == "-" => {}
+            _ => {
+                check(path)?;
+                if rotated {
+                    paths.extend(siblings(path));
+                }
             }
         }
         if !paths.contains(path) {
@@ -91,9 +103,16 @@ pub(super) fn logs(given: &[String], rotated: bool) -> anyhow::Result<Vec<Log>> 
     for (_, mut files) in groups {
         files.sort_by(|a, b| file_order(a, b));
         files.dedup();
-        logs.extend(files.into_iter().map(|path| Log { path }));
+        logs.extend(files.into_iter().map(|path| Log {
+            node: node.clone().filter(|_| on_node(&path)),
+            path,
+        }));
     }
     Ok(logs)
+}
+
+fn on_node(name: &str) -> bool {
+    node_file::on_node(name).is_some()
 }
 
 /// A log is a file or a pipe: a directory cannot be read, a device may never end.
@@ -117,7 +136,6 @@ fn check(path: &str) -> anyhow::Result<()> {
 
 /// The rotated files beside a log.
 fn siblings(path: &str) -> Vec<String> {
-    let (base, _) = split_name(path);
     let directory = match Path::new(path).parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => Path::new(".").to_path_buf(),
@@ -125,13 +143,30 @@ fn siblings(path: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
     };
+    rotated_of(
+        path,
+        entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| entry.file_name().into_string().ok()),
+    )
+}
+
+/// The rotated files beside a log of a node.
+fn siblings_on(node: &dyn LabNode, path: &str) -> anyhow::Result<Vec<String>> {
+    let on_node = node_file::on_node(path).unwrap_or(path);
+    let directory = on_node.rfind('/').and_then(|at| on_node.get(..=at));
+    let names = node.list(directory.unwrap_or("/"))?;
+    Ok(rotated_of(path, names.into_iter()))
+}
+
+/// Those of a directory's names that are rotated files of this log, with its directory in front.
+fn rotated_of(path: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    let (base, _) = split_name(path);
     let prefix = path
         .rfind('/')
         .and_then(|at| path.get(..=at))
         .unwrap_or_default();
-    entries
-        .filter_map(Result::ok)
-        .filter_map(|entry| entry.file_name().into_string().ok())
+    names
         .map(|name| format!("{prefix}{name}"))
         .filter(|name| {
             let (other, stamp) = split_name(name);

@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::super::failure::Failure;
+use super::super::node_file::{self, unreadable};
 use crate::audit::catalog;
 use crate::audit::evaluate::Attributes;
-use crate::lab::{Home, Lab};
-use crate::node::engine::Stat;
 
 /// No policy is larger.
 const MAX_POLICY: u64 = 16 << 20;
@@ -41,58 +40,15 @@ pub(super) fn read(file: &str) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unreadable(file: &str, error: &io::Error) -> anyhow::Error {
-    let file = super::render::plain(file);
-    let text = match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
-    };
-    Failure::input(format!("cannot read `{file}`: {text}")).into()
-}
-
 /// Opens a regular file. Others are refused before they are opened: a named pipe would block.
 fn open(file: &str) -> anyhow::Result<Box<dyn Read>> {
-    if let Some(path) = file.strip_prefix("node:") {
-        let lab = Lab::find(&Home::find()?, None)?;
-        super::super::target::tell(&lab);
-        let node = lab.node()?;
-        let stat = node
-            .stat(path, true)
-            .map_err(|error| unreadable(file, &error))?;
-        regular(
-            file,
-            matches!(stat, Stat::File(_)),
-            matches!(stat, Stat::Directory(_)),
-        )?;
-        return node.open(path).map_err(|error| unreadable(file, &error));
+    if let Some(path) = node_file::on_node(file) {
+        return node_file::open(node_file::node()?.as_ref(), path, file);
     }
     let metadata = std::fs::metadata(file).map_err(|error| unreadable(file, &error))?;
-    regular(file, metadata.is_file(), metadata.is_dir())?;
+    node_file::regular(file, metadata.is_file(), metadata.is_dir())?;
     let opened = File::open(file).map_err(|error| unreadable(file, &error))?;
     Ok(Box::new(opened))
-}
-
-/// Refuses what is no regular file.
-fn regular(file: &str, is_file: bool, is_directory: bool) -> anyhow::Result<()> {
-    if !is_file {
-        let kind = if is_directory {
-            "a directory"
-        } else {
-            "not a regular file"
-        };
-        let name = super::render::plain(file);
-        let failure = Failure::input(format!("cannot read `{name}`: it is {kind}"));
-        return Err(if is_directory {
-            failure.into()
-        } else {
-            failure
-                .hint("give it on standard input, with `-` as the name")
-                .into()
-        });
-    }
-    Ok(())
 }
 
 /// Opens a file of requests, or standard input.

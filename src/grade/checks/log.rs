@@ -86,11 +86,19 @@ pub fn log(context: &Context<'_>, check: &LogCheck) -> Outcome {
     for never in &check.never {
         let text = never.replace("NONCE", nonce);
         if lines.iter().any(|line| carries(line, &text)) {
-            return Outcome::fail(
-                "no entry carries the content of a Secret",
-                format!("the value of the grader's own Secret is in `{path}`"),
-                format!("grep -c '\"data\"' {path}"),
-            );
+            return if text == *never {
+                Outcome::fail(
+                    format!("no new entry has `{never}` in it"),
+                    format!("entries of the grader's requests in `{path}` have"),
+                    format!("grep -c '{never}' {path}"),
+                )
+            } else {
+                Outcome::fail(
+                    "no entry carries the content of a Secret",
+                    format!("the value of the grader's own Secret is in `{path}`"),
+                    format!("grep -c '\"data\"' {path}"),
+                )
+            };
         }
     }
     Outcome::pass(expected, "entries of the grader's requests were added")

@@ -177,6 +177,24 @@ fn leads(pod: &ApiServerPod, flag: &str, check: &MountCheck) -> Result<String, S
             "the file itself is mounted (`{}`): rotation cannot rename it and old files stay in the container",
             mount.name
         )),
+        Target::Node { mount, .. } if check.read_only == Some(false) && mount.read_only => {
+            Err(format!(
+                "the mount of `{}` at `{}` is read-only",
+                mount.name, mount.path
+            ))
+        }
+        Target::Node { path, mount, .. } if check.read_only == Some(true) => {
+            match pod.writable(&path) {
+                Some(other) => Err(format!(
+                    "the container may write to `{path}`: the mount of `{}` at `{}` is not read-only",
+                    other.name, other.path
+                )),
+                None => Ok(format!(
+                    "`{flag}` leads to `{path}` (volume `{}`, read-only)",
+                    mount.name
+                )),
+            }
+        }
         Target::Node { path, mount, .. } => Ok(format!(
             "`{flag}` leads to `{path}` (volume `{}`)",
             mount.name

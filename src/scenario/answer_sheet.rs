@@ -107,7 +107,7 @@ fn values(text: &str) -> Vec<String> {
     let text = text.strip_prefix('[').unwrap_or(text);
     let text = text.strip_suffix(']').unwrap_or(text);
     text.split(',')
-        .map(|value| plain(value))
+        .map(plain)
         .filter(|value| !value.is_empty())
         .collect()
 }

@@ -253,9 +253,13 @@ pub fn names(directory: Option<&Path>) -> Result<Vec<String>, ScenarioError> {
     Ok(names)
 }
 
-/// The name most like `id`, if one is like it at all.
+/// The name most like `id`, if one is like it at all: the same number in other digits before any other.
 #[must_use]
 pub fn nearest(id: &str, names: &[String]) -> Option<String> {
+    let same = names.iter().find(|name| numbered(name) == numbered(id));
+    if let (Some(same), Some(_)) = (same, numbered(id)) {
+        return Some(same.clone());
+    }
     names
         .iter()
         .map(|name| {
@@ -268,6 +272,12 @@ pub fn nearest(id: &str, names: &[String]) -> Option<String> {
         .filter(|(likeness, distance, _)| *likeness > 0.7 || *distance <= 2)
         .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
         .map(|(_, _, name)| name.clone())
+}
+
+/// `audit-03` as its word and its number.
+fn numbered(name: &str) -> Option<(&str, u64)> {
+    let (word, number) = name.rsplit_once('-')?;
+    Some((word, number.parse().ok()?))
 }
 
 /// A newer format is told apart from a mistake before anything else is looked at.

@@ -22,11 +22,21 @@ fn started(resolved: &Resolved) -> (FakeNode, Baseline) {
     (node, baseline)
 }
 
+/// Scenarios that a node without commands, receivers and a past can play; the release gate plays all of
+/// them on real nodes.
+fn playable() -> Vec<Scenario> {
+    [
+        "audit-01", "audit-02", "audit-03", "audit-04", "audit-05", "audit-06",
+    ]
+    .map(|id| Scenario::find(id, None).unwrap())
+    .into()
+}
+
 #[test]
 fn every_attempt_gets_what_it_deserves() {
     let mut failures = Vec::new();
     let mut count = 0;
-    for scenario in Scenario::all(None).unwrap() {
+    for scenario in playable() {
         for seed in 0..6 {
             let resolved = scenario.resolve(seed).unwrap();
             if !resolved.is_graded() {
@@ -95,7 +105,7 @@ fn a_catch_all_policy_never_passes() {
     let everything =
         "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: RequestResponse\n";
     let mut count = 0;
-    for scenario in Scenario::all(None).unwrap() {
+    for scenario in playable() {
         for seed in 0..3 {
             let resolved = scenario.resolve(seed).unwrap();
             let (Some(path), Some(reference)) =

@@ -167,6 +167,17 @@ fn next_and_random_start_a_lab_and_the_diary_outlives_it() {
         "{}",
         again.stderr
     );
+    test.run(["start"]).code(2);
+    test.run(["start", "audit-01", "--random"]).code(2);
+    test.run(["start", "audit-01", "--group", "configure"])
+        .code(2);
+}
+
+#[test]
+fn the_diary_is_its_owners_alone() {
+    let test = Test::new();
+    test.run(["start", "audit-01"]).ok();
+    test.run(["grade"]).code(1);
     let mode = |path: &str| {
         use std::os::unix::fs::PermissionsExt;
         let path = test.home().join(path);
@@ -174,9 +185,4 @@ fn next_and_random_start_a_lab_and_the_diary_outlives_it() {
     };
     assert_eq!(mode("progress"), 0o700);
     assert_eq!(mode("progress/audit-01.json"), 0o600);
-
-    test.run(["start"]).code(2);
-    test.run(["start", "audit-01", "--random"]).code(2);
-    test.run(["start", "audit-01", "--group", "configure"])
-        .code(2);
 }

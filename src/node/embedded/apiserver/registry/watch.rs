@@ -100,7 +100,7 @@ pub(super) async fn serve(
 
 type Chunks = std::pin::Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>;
 
-/// A watch whose client looks no further than whether it failed: it ends when it is dropped.
+/// A watch whose client looks no further than whether it failed: nothing comes until it ends.
 fn unread(state: &ApiState, frames: &Frames, asked: u64) -> Chunks {
     let failure = (asked != 0 && frames.options.send_initial_events != Some(true))
         .then(|| follow_from(state, &frames.target.prefix(), asked).err())
@@ -108,7 +108,13 @@ fn unread(state: &ApiState, frames: &Frames, asked: u64) -> Chunks {
         .map(|error| Bytes::from(frames.event("ERROR", &gone(state, &error, asked))));
     match failure {
         Some(failure) => Box::pin(futures_util::stream::iter([failure])),
-        None => Box::pin(futures_util::stream::pending()),
+        None => {
+            let end = tokio::time::Instant::now() + lasting(frames.options.timeout_seconds);
+            Box::pin(futures_util::stream::unfold((), move |()| async move {
+                tokio::time::sleep_until(end).await;
+                None
+            }))
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub fn send(probes: &[Probe], reference: &Policy, courier: &dyn Courier) -> Voll
         let mut messages = Vec::new();
         for request in &probe.requests {
             let message = message(request, &nonce);
-            let attributes = attributes(request, &message, &nonce, &user, &groups);
+            let attributes = attributes(request, &nonce, &user, &groups);
             let mut wanted = evaluate(reference, &attributes);
             if let Some(level) = request.level {
                 wanted.level = level;
@@ -131,40 +131,12 @@ fn message(request: &ProbeRequest, nonce: &str) -> Message {
     }
 }
 
-fn attributes(
-    request: &ProbeRequest,
-    message: &Message,
-    nonce: &str,
-    user: &str,
-    groups: &[String],
-) -> Attributes {
-    let resource_request = !request.resource.is_empty();
-    Attributes {
-        user: Some(user.to_owned()),
-        groups: groups.to_vec(),
-        verb: request.verb.clone(),
-        namespace: request.seen_namespace().replace("NONCE", nonce),
-        api_group: request.group.clone(),
-        api_version: if resource_request {
-            request.version.clone()
-        } else {
-            String::new()
-        },
-        resource: request.resource.clone(),
-        subresource: request.subresource.clone(),
-        name: if request.is_collection() {
-            String::new()
-        } else {
-            request.name.replace("NONCE", nonce)
-        },
-        path: message
-            .path
-            .split('?')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        resource_request,
+fn attributes(request: &ProbeRequest, nonce: &str, user: &str, groups: &[String]) -> Attributes {
+    let mut seen = request.attributes(user.to_owned(), groups.to_vec());
+    for text in [&mut seen.namespace, &mut seen.name, &mut seen.path] {
+        *text = text.replace("NONCE", nonce);
     }
+    seen
 }
 
 fn replace_nonce(value: &Value, nonce: &str) -> Value {

@@ -245,24 +245,7 @@ impl Evaluate {
             None => ("kubernetes-admin".to_owned(), Vec::new()),
         };
         groups.extend(implied_groups(&name));
-        let resource_request = !request.resource.is_empty();
-        Attributes {
-            user: Some(name),
-            groups,
-            verb: request.verb.clone(),
-            namespace: request.seen_namespace().to_owned(),
-            api_group: request.group.clone(),
-            api_version: if resource_request {
-                request.version.clone()
-            } else {
-                String::new()
-            },
-            resource: request.resource.clone(),
-            subresource: request.subresource.clone(),
-            name: request.name.clone(),
-            path: request.url_path(),
-            resource_request,
-        }
+        request.attributes(name, groups)
     }
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::evaluate::Attributes;
 use crate::audit::level::Level;
 use crate::node::Identity;
 
@@ -94,6 +95,32 @@ impl ProbeRequest {
             ""
         } else {
             &self.name
+        }
+    }
+
+    /// What the API server's audit sees of the request, with names as they are written here.
+    #[must_use]
+    pub fn attributes(&self, user: String, groups: Vec<String>) -> Attributes {
+        let resource_request = !self.resource.is_empty();
+        let some = |text: &str, there: bool| {
+            if there {
+                text.to_owned()
+            } else {
+                String::new()
+            }
+        };
+        Attributes {
+            user: Some(user),
+            groups,
+            verb: self.verb.clone(),
+            namespace: self.seen_namespace().to_owned(),
+            api_group: self.group.clone(),
+            api_version: some(&self.version, resource_request),
+            resource: self.resource.clone(),
+            subresource: self.subresource.clone(),
+            name: some(&self.name, !self.is_collection()),
+            path: self.url_path(),
+            resource_request,
         }
     }
 
